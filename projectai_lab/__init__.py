@@ -1,0 +1,64 @@
+"""A research kit for Temporal: start workflows, keep every attempt, see what a retry policy did.
+
+The names below are loaded when first used: the workflow sandbox imports this package once a run,
+and nobody should wait for pandas to read a version.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from projectai_lab.config import LabConfig
+    from projectai_lab.controller import AIController
+    from projectai_lab.errors import LabError
+    from projectai_lab.lab import Lab
+    from projectai_lab.models import (
+        FaultPlan,
+        Latency,
+        RetrySettings,
+        TimeoutSettings,
+        WorkflowInput,
+        WorkflowOutput,
+        WorkflowState,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AIController",
+    "FaultPlan",
+    "Lab",
+    "LabConfig",
+    "LabError",
+    "Latency",
+    "RetrySettings",
+    "TimeoutSettings",
+    "WorkflowInput",
+    "WorkflowOutput",
+    "WorkflowState",
+]
+_HOMES = {
+    "AIController": "controller",
+    "FaultPlan": "models",
+    "Lab": "lab",
+    "LabConfig": "config",
+    "LabError": "errors",
+    "Latency": "models",
+    "RetrySettings": "models",
+    "TimeoutSettings": "models",
+    "WorkflowInput": "models",
+    "WorkflowOutput": "models",
+    "WorkflowState": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

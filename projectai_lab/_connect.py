@@ -1,0 +1,142 @@
+"""Connect to a Temporal server, or say within seconds why not."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
+from temporalio.service import RetryConfig, RPCError, RPCStatusCode
+
+from projectai_lab.config import LabConfig
+from projectai_lab.errors import (
+    LabError,
+    NamespaceNotFoundError,
+    PayloadError,
+    ServerUnreachableError,
+)
+
+ANSWER_WITHIN_S = 4.0
+CORE_LOGGER = "temporalio.core"
+# Client preface and an empty SETTINGS frame: RFC 9113, sections 3.4 and 6.5.
+_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+@functools.cache
+def runtime() -> Runtime:
+    """Return the process's one SDK runtime: its logs go to Python's logging, workers heartbeat."""
+    forwarding = LogForwardingConfig(logger=logging.getLogger(CORE_LOGGER))
+    log_filter = TelemetryFilter(core_level="WARN", other_level="ERROR")
+    return Runtime(
+        telemetry=TelemetryConfig(logging=LoggingConfig(filter=log_filter, forwarding=forwarding)),
+        worker_heartbeat_interval=timedelta(seconds=1),
+    )
+
+
+# People want to hear of a lost server within 5 s; a worker must ride out its restart, because an
+# activity whose completion cannot be delivered runs again.
+PROMPT = RetryConfig(max_elapsed_time_millis=3_500)
+PATIENT = RetryConfig(max_elapsed_time_millis=120_000, max_retries=100)
+
+
+async def connect(config: LabConfig, retry: RetryConfig = PROMPT) -> Client:
+    """Return a connected client whose Namespace exists.
+
+    Raises `ServerUnreachableError` or `NamespaceNotFoundError`, within some 5 s.
+    """
+    options = config.connect_options()
+    try:
+        await _greet(config.address, tls=bool(options.get("tls")))
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            client = await Client.connect(**options, retry_config=retry, runtime=runtime())
+            await _check_namespace(client)
+    except (RuntimeError, OSError) as error:
+        raise unreachable(config.address, error) from error
+    return client
+
+
+async def _greet(address: str, *, tls: bool) -> None:
+    """Check that something at the address speaks HTTP/2.
+
+    The SDK's own connect has no timeout against a port that accepts and stays mute, and cannot be
+    abandoned there; a plain socket can.
+    """
+    host, _, port = address.rpartition(":")
+    async with asyncio.timeout(ANSWER_WITHIN_S):
+        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        try:
+            if not tls:
+                writer.write(_HTTP2_HELLO)
+                frame = await reader.read(9)
+                # Every HTTP/2 server begins with a SETTINGS frame (type 4).
+                if len(frame) < 9 or frame[3] != 4:
+                    raise ConnectionError("something listens there but does not speak gRPC")
+        finally:
+            writer.close()
+
+
+async def _check_namespace(client: Client) -> None:
+    request = DescribeNamespaceRequest(namespace=client.namespace)
+    try:
+        await client.workflow_service.describe_namespace(request)
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise no_namespace(client) from error
+        # Without permission to describe, the first real call will tell.
+        if error.status != RPCStatusCode.PERMISSION_DENIED:
+            raise unreachable(client.service_client.config.target_host, error) from error
+
+
+def unreachable(address: str, error: BaseException) -> ServerUnreachableError:
+    """Return the error for an address at which no Temporal server answers."""
+    why = str(error) or f"no answer within {ANSWER_WITHIN_S:g} s"
+    return ServerUnreachableError(
+        f"no Temporal server answers at {address} ({why[:160]}). Check TEMPORAL_HOST, or start a "
+        "server with Lab.start_local() or `projectai-lab server`",
+        address=address,
+    )
+
+
+def no_namespace(client: Client) -> NamespaceNotFoundError:
+    """Return the error for an unknown Namespace."""
+    name = client.namespace
+    return NamespaceNotFoundError(
+        f"the server at {client.service_client.config.target_host} has no Namespace {name!r}. "
+        f"Check TEMPORAL_NAMESPACE, or create it: temporal operator namespace create -n {name}",
+        namespace=name,
+    )
+
+
+@contextmanager
+def translated(client: Client) -> Iterator[None]:
+    """Turn what the server says of lost connections, namespaces and sizes into our errors."""
+    try:
+        yield
+    except TimeoutError as error:
+        if isinstance(error, LabError):
+            raise
+        raise unreachable(client.service_client.config.target_host, error) from error
+    except RPCError as error:
+        text = error.message.lower()
+        if error.status == RPCStatusCode.NOT_FOUND and "namespace" in text:
+            raise no_namespace(client) from error
+        if "size exceeds limit" in text or "message larger than max" in text:
+            raise PayloadError(
+                f"the server refused the size of an argument ({error.message}): Temporal takes "
+                "2 MiB a payload and 4 MiB a request; pass a reference to the data instead"
+            ) from error
+        if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
+            raise unreachable(client.service_client.config.target_host, error) from error
+        raise

@@ -1,0 +1,124 @@
+"""The one background event-loop thread: blocking calls in, coroutines inside."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from projectai_lab.errors import BlockingCallError, LabClosedError
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+"""Takes one line for the user; in a blocking call it is logged from the caller's own thread, so
+that a notebook shows it under the cell that waits."""
+
+logger = logging.getLogger("projectai_lab")
+
+_UNRESPONSIVE_AFTER_S = 2.0
+_BLOCKED_LOOP = (
+    "the Lab's event loop has not answered for %g s: an `async def` activity blocks it; "
+    "make that activity a plain `def`, which runs in a thread"
+)
+
+
+class LoopThread:
+    """A daemon thread that runs one event loop until `close`; closing twice is harmless."""
+
+    def __init__(self, name: str = "projectai-lab") -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+        self._pid = os.getpid()
+        self._thread.start()
+
+    def _main(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(_cancel_all())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the thread has ended (in a forked child it never ran)."""
+        return not self._thread.is_alive() or self._pid != os.getpid()
+
+    def call(self, coroutine: Callable[[Say], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine function on the loop and wait; its `say` reaches the waiting thread.
+
+        Raises `BlockingCallError` on the loop thread and `LabClosedError` after close. An
+        interrupt cancels the coroutine and leaves the loop usable.
+        """
+        self._check_caller()
+        inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        future = asyncio.run_coroutine_threadsafe(coroutine(inbox.put), self._loop)
+        future.add_done_callback(lambda _: inbox.put(None))
+        try:
+            self._wait(inbox)
+        except BaseException:
+            future.cancel()
+            raise
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise LabClosedError("closed while this call was waiting") from None
+
+    def run(self, make: Callable[[], Awaitable[T]]) -> T:
+        """Call `make` on the loop and wait for what it awaits; guarded like `call`."""
+
+        async def without_notes(_: Say) -> T:
+            return await make()
+
+        return self.call(without_notes)
+
+    def _check_caller(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise BlockingCallError(
+                "this blocking call runs on the Lab's own event loop and would wait for itself: "
+                "inside an activity or a coroutine on that loop, await lab.client instead"
+            )
+        if self.closed:
+            raise LabClosedError("the Lab is closed: open a new one with Lab.open()")
+
+    def _wait(self, inbox: queue.SimpleQueue[str | None]) -> None:
+        ping: threading.Event | None = None
+        while True:
+            try:
+                line = inbox.get(timeout=_UNRESPONSIVE_AFTER_S)
+            except queue.Empty:
+                if ping is not None and not ping.is_set():
+                    logger.warning(_BLOCKED_LOOP, _UNRESPONSIVE_AFTER_S)
+                ping = threading.Event()
+                self._loop.call_soon_threadsafe(ping.set)
+                continue
+            if line is None:
+                return
+            logger.warning(line)
+
+    def close(self) -> None:
+        """Stop the loop, cancel what still runs on it and end the thread."""
+        if self.closed or threading.current_thread() is self._thread:
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# An interpreter that exits right after the SDK was used aborts now and then (sdk-python issue
+# 300): its native threads outlive the interpreter. A short pause lets them finish.
+atexit.register(time.sleep, 0.1)

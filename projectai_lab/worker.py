@@ -1,0 +1,272 @@
+"""What a worker runs, and `BackgroundWorker`, which runs it on the Lab's own thread."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import concurrent.futures
+import contextlib
+import logging
+import os
+import socket
+import sys
+import traceback
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from projectai_lab import _html
+from projectai_lab._connect import PATIENT, connect
+from projectai_lab._loop import LoopThread
+from projectai_lab.activities import AICallable, make_ai_call, process_ai_task, validate_input
+from projectai_lab.attempts import AttemptLog, AttemptRecorder
+from projectai_lab.config import LabConfig
+from projectai_lab.errors import WorkerStartError, WorkflowDefinitionError
+from projectai_lab.models import Duration, seconds
+from projectai_lab.workflows import ExampleWorkflow
+
+_LOG_LINES = 1000
+_THREADS = 100
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """Workflows and activities of a worker, by their Temporal names; later ones replace earlier."""
+
+    workflows: dict[str, type]
+    activities: dict[str, Callable[..., Any]]
+
+    @classmethod
+    def build(
+        cls,
+        workflows: Iterable[type] = (),
+        activities: Iterable[Callable[..., Any]] = (),
+        ai: AICallable | None = None,
+    ) -> WorkerSpec:
+        """Add to the kit's own workflow and activities; a given one of the same name replaces it.
+
+        Raises `WorkflowDefinitionError` for what no worker could load.
+        """
+        ours: tuple[Callable[..., Any], ...] = (validate_input, make_ai_call(ai), process_ai_task)
+        return cls(
+            {_workflow_name(one): one for one in (ExampleWorkflow, *workflows)},
+            {_activity_name(one): one for one in (*ours, *activities)},
+        )
+
+
+def _workflow_name(cls: type) -> str:
+    definition = workflow._Definition.from_class(cls) if isinstance(cls, type) else None
+    if definition is None:
+        raise WorkflowDefinitionError(f"{cls!r} is not a workflow: decorate it, @workflow.defn")
+    if cls.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
+        raise WorkflowDefinitionError(
+            f"workflow {cls.__name__} is defined in a notebook cell, where the workflow sandbox "
+            "cannot import it from: put the cell in a file (`%%writefile my_workflows.py` as its "
+            f"first line) and `from my_workflows import {cls.__name__}`"
+        )
+    return definition.name or cls.__name__
+
+
+def _activity_name(function: Callable[..., Any]) -> str:
+    definition = activity._Definition.from_callable(function)
+    if definition is None:
+        raise WorkflowDefinitionError(
+            f"{function!r} is not an activity: decorate it with @activity.defn"
+        )
+    return definition.name or function.__name__
+
+
+def make_worker(
+    client: Client,
+    spec: WorkerSpec,
+    task_queue: str,
+    *,
+    recorder: AttemptRecorder | None = None,
+    grace: Duration = 10.0,
+    fail_workflow_on_exception: bool = True,
+    **options: Any,
+) -> Worker:
+    """Return an SDK worker with the kit's defaults; `options` are the SDK's and win.
+
+    An exception in workflow code fails the run; with `fail_workflow_on_exception=False` it blocks
+    the run until the code is mended, as Temporal does by itself. A dead worker's sticky queue is
+    given up after 2 s instead of 10.
+    """
+    threads = options.get("max_concurrent_activities") or _THREADS
+    defaults: dict[str, Any] = {
+        "workflows": list(spec.workflows.values()),
+        "activities": list(spec.activities.values()),
+        "interceptors": [recorder] if recorder else [],
+        "activity_executor": concurrent.futures.ThreadPoolExecutor(
+            threads, thread_name_prefix="projectai-lab-activity"
+        ),
+        "max_concurrent_activities": threads,
+        "sticky_queue_schedule_to_start_timeout": timedelta(seconds=2),
+        "graceful_shutdown_timeout": timedelta(seconds=seconds(grace)),
+        "workflow_failure_exception_types": [Exception] if fail_workflow_on_exception else [],
+    }
+    return Worker(client, task_queue=task_queue, **{**defaults, **options})
+
+
+def new_identity() -> str:
+    """Return `pid-random@host`: unlike the SDK's own, unique in containers and across restarts."""
+    return f"{os.getpid()}-{uuid.uuid4().hex[:6]}@{socket.gethostname()}"
+
+
+class BackgroundWorker:
+    """A worker on the Lab's loop thread; plain (`def`) activities run in threads of its pool."""
+
+    def __init__(self, loop: LoopThread, spec: WorkerSpec, task_queue: str) -> None:
+        self._loop = loop
+        self.spec = spec
+        self.task_queue = task_queue
+        self.identity = new_identity()
+        self._logs = _LogTail()
+        self._closing = contextlib.AsyncExitStack()
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        loop: LoopThread,
+        config: LabConfig,
+        spec: WorkerSpec,
+        *,
+        task_queue: str,
+        log: AttemptLog | None = None,
+        **options: Any,
+    ) -> BackgroundWorker:
+        """Start polling; return when the server has accepted the worker."""
+        worker = cls(loop, spec, task_queue)
+        loop.run(lambda: worker._start(config, log, options))
+        return worker
+
+    async def _start(
+        self, config: LabConfig, log: AttemptLog | None, options: dict[str, Any]
+    ) -> None:
+        client = await connect(config, PATIENT)
+        recorder = AttemptRecorder(log, self.identity) if log else None
+        try:
+            worker = make_worker(
+                client,
+                self.spec,
+                self.task_queue,
+                recorder=recorder,
+                **{"identity": self.identity, **options},
+            )
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise WorkerStartError(f"the worker could not be made: {error}") from error
+        self._own(worker, recorder)
+        self._task = asyncio.create_task(worker.run(), name=f"worker {self.task_queue}")
+        try:
+            await _until_polling(worker, self._task)
+        except BaseException:
+            await self._closing.aclose()
+            raise
+
+    def _own(self, worker: Worker, recorder: AttemptRecorder | None) -> None:
+        """Plan the end, last step first: drain, close the recorder, free the threads."""
+        self._logs.attach()
+        self._closing.callback(self._logs.detach)
+        executor = worker.config()["activity_executor"]
+        if isinstance(executor, concurrent.futures.ThreadPoolExecutor):
+            self._closing.callback(executor.shutdown, wait=False, cancel_futures=True)
+        if recorder:
+            self._closing.callback(recorder.close)
+        self._closing.push_async_callback(self._drain, worker)
+
+    async def _drain(self, worker: Worker) -> None:
+        """Let running activities end within the grace; never wait for a dead server."""
+        grace = worker.config()["graceful_shutdown_timeout"].total_seconds()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace + 5):
+                await worker.shutdown()
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def status(self) -> str:
+        """`running`, `stopped`, or `failed: …` with the reason."""
+        if self._task is None or self._loop.closed:
+            return "stopped"
+        if not self._task.done():
+            return "running"
+        error = None if self._task.cancelled() else self._task.exception()
+        return f"failed: {error}" if error else "stopped"
+
+    def logs(self, lines: int = 50) -> str:
+        """Return the last lines that workers and activities of this process have logged."""
+        return self._logs.text(lines)
+
+    def close(self) -> None:
+        """Stop polling, let running activities end within the grace, free the threads."""
+        if not self._loop.closed:
+            self._loop.run(self._closing.aclose)
+
+    def __repr__(self) -> str:
+        return f"<BackgroundWorker {self.identity} on {self.task_queue!r}, {self.status}>"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "status": self.status,
+            "task queue": self.task_queue,
+            "identity": self.identity,
+            "workflows": ", ".join(self.spec.workflows),
+            "activities": ", ".join(self.spec.activities),
+        }
+        return _html.card("Worker", facts)
+
+
+async def _until_polling(worker: Worker, task: asyncio.Task[None]) -> None:
+    while not worker.is_running:
+        if task.done():
+            error = task.exception()
+            raise WorkerStartError(f"the worker did not start: {error}") from error
+        # The SDK has no event for this; it validates the Namespace first, some milliseconds.
+        await asyncio.sleep(0.002)
+
+
+class _OneLine(logging.Formatter):
+    """One line a record: an activity's failure without the SDK's own frames of its traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage().partition(" ({")[0]
+        about = getattr(record, "temporal_activity", None) or {}
+        if about:
+            text += (
+                f" {about['activity_type']} attempt {about['attempt']} of {about['workflow_id']}"
+            )
+        if record.exc_info and record.exc_info[1]:
+            text += f": {traceback.format_exception_only(record.exc_info[1])[-1].strip()}"
+        short = logging.makeLogRecord(
+            {**record.__dict__, "msg": text, "args": None, "exc_info": None, "exc_text": None}
+        )
+        return super().format(short)
+
+
+class _LogTail(logging.Handler):
+    """Keeps the last lines of the SDK's loggers, so that they do not spray into cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(self.format(record))
+
+    def text(self, lines: int) -> str:
+        return "\n".join(list(self._lines)[-lines:])
+
+    def attach(self) -> None:
+        logging.getLogger("temporalio").addHandler(self)
+
+    def detach(self) -> None:
+        logging.getLogger("temporalio").removeHandler(self)

@@ -1,0 +1,74 @@
+"""What tests share: one embedded server a session, a fresh Task Queue and Lab a test."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from projectai_lab.config import LabConfig
+from projectai_lab.devserver import DevServer
+from projectai_lab.lab import Lab
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--address host:port`: run the same suite against a server that runs elsewhere."""
+    parser.addoption("--address", default=None, help="host:port of a Temporal server to test with")
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keep the developer's own TEMPORAL_* variables and profile file out of the tests."""
+    import os
+
+    for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-profile"))
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[DevServer | None]:
+    """Return the session's embedded server; None where `--address` names another."""
+    if request.config.getoption("--address"):
+        yield None
+        return
+    with DevServer.start() as embedded:
+        yield embedded
+
+
+@pytest.fixture(scope="session")
+def address(server: DevServer | None, request: pytest.FixtureRequest) -> str:
+    """Return host:port of the server under the tests."""
+    return server.address if server else str(request.config.getoption("--address"))
+
+
+@pytest.fixture
+def config(address: str) -> LabConfig:
+    """Return where to connect, with a Task Queue of this test's own."""
+    return LabConfig(address=address, task_queue=f"tests-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def lab(config: LabConfig, server: DevServer | None) -> Iterator[Lab]:
+    """Return an open Lab with a worker, on the session's server."""
+    with Lab.connect(config) as opened:
+        opened.clock = server.clock if server else None
+        yield opened
+
+
+@pytest.fixture
+def new_id() -> Callable[[str], str]:
+    """Return a maker of fresh Workflow Ids."""
+    return lambda name="test": f"{name}-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_is_left() -> Iterator[None]:
+    """Fail the session when a thread of ours is still alive at its end."""
+    yield
+    left = [t.name for t in threading.enumerate() if t.name.startswith("projectai-lab")]
+    assert left == [], f"threads left behind: {left}"
