@@ -1,0 +1,54 @@
+"""What each reader of a table asks first: are the columns there, and which clock made the times?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from projectai_lab.errors import TableError
+
+ACTIVITIES = "tables.activities(history)"
+ATTEMPTS = "tables.attempts(history, recorder=lab.attempts)"
+
+
+def need(frame: Any, columns: Iterable[str], maker: str) -> None:
+    """Raise TableError naming the missing columns and the call that makes the right table."""
+    if not isinstance(frame, pd.DataFrame):
+        raise TableError(f"expected a DataFrame, got {type(frame).__name__}; make one with {maker}")
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        schema = frame.attrs.get("schema", "of no known schema")
+        raise TableError(
+            f"the table ({schema}) has no column {', '.join(missing)}; make one with {maker}",
+            missing=missing,
+        )
+
+
+def names(by: str | Iterable[str] | None) -> list[str]:
+    """Return the grouping columns as a list, whatever way they were given."""
+    if by is None:
+        return []
+    return [by] if isinstance(by, str) else list(by)
+
+
+def clocks(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return the server clocks behind a table; its own `clock` column wins over its attrs."""
+    if "clock" in frame.columns and len(frame):
+        return tuple(sorted(str(clock) for clock in frame["clock"].dropna().unique()))
+    return tuple(str(frame.attrs.get("clock") or "unknown").split(", "))
+
+
+def one_clock(frame: pd.DataFrame, by: Iterable[str] = ()) -> None:
+    """Raise TableError when times of several clocks would be put together."""
+    found = clocks(frame)
+    if len(found) < 2 or "clock" in by:
+        return
+    raise TableError(
+        f"the table holds times of several clocks ({', '.join(found)}), whose delays do not "
+        "compare; make one table per clock, or add the column and group by it: "
+        'frame.merge(tables.executions(histories)[["run_id", "clock"]], on="run_id"), '
+        'then by=["clock", …]',
+        clocks=found,
+    )
