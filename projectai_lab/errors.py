@@ -26,7 +26,7 @@ passes through unwrapped, with the next step attached as a note.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class LabError(Exception):
@@ -35,6 +35,10 @@ class LabError(Exception):
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
         self.__dict__.update(facts)
+
+    if TYPE_CHECKING:
+        # Facts differ from error to error; a type checker takes any name.
+        def __getattr__(self, name: str) -> Any: ...
 
 
 class ConfigError(LabError):
