@@ -1,0 +1,97 @@
+"""Every notebook of the repository runs, through our own runner, and keeps to the house rules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+import pytest
+
+from projectai_lab import histories, notebooks, tables
+from projectai_lab.devserver import DevServer
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+SMALL: dict[str, dict[str, Any]] = {"03_retry_and_latency": {"replicates": 2}}
+
+
+def parameters(notebook: Path, tmp_path: Path) -> dict[str, Any]:
+    return {"output_dir": str(tmp_path), **SMALL.get(notebook.stem, {})}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: str(path.stem))
+def test_notebook_runs_and_leaves_a_report(notebook: Path, tmp_path: Path) -> None:
+    done = notebooks.run(
+        notebook, parameters=parameters(notebook, tmp_path), output=tmp_path / notebook.name
+    )
+    assert done.html
+    page = done.html.read_text()
+    assert "data:image/png" in page, "a notebook without a picture"
+    assert "Traceback" not in page
+
+
+@pytest.mark.parametrize("name", ["01_quickstart", "03_retry_and_latency"])
+def test_notebook_runs_unchanged_against_a_server_elsewhere(
+    name: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPORAL_HOST", address)
+    monkeypatch.setenv("TEMPORAL_TASK_QUEUE", f"notebook-{tmp_path.name}")
+    notebook = FOLDER / f"{name}.ipynb"
+    done = notebooks.run(
+        notebook, parameters=parameters(notebook, tmp_path), output=tmp_path / notebook.name
+    )
+    assert done.html
+    assert f"{address} (TEMPORAL_HOST)" in done.html.read_text()
+
+
+def test_notebook_does_not_stop_a_server_that_it_did_not_start(
+    server: DevServer | None, tmp_path: Path
+) -> None:
+    # Runs after the notebooks above: the session's server has outlived their Labs.
+    assert server is None or server.alive
+
+
+def test_quickstart_leaves_what_the_demo_prints(tmp_path: Path) -> None:
+    notebook = FOLDER / "01_quickstart.ipynb"
+    wanted = {"output_dir": str(tmp_path), "failures": 2}
+    notebooks.run(notebook, parameters=wanted, output=tmp_path / "done.ipynb", html=False)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["clock"] == "fast"
+    assert all(Path(plot).stat().st_size > 10_000 for plot in summary["plots"])
+    attempts = tables.attempts(histories.load(tmp_path / "history.json"))
+    assert attempts["attempt"].max() == 3
+
+
+def test_a_broken_promise_turns_the_notebook_red(tmp_path: Path) -> None:
+    notebook = nbformat.read(FOLDER / "01_quickstart.ipynb", 4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("assert result.success", "assert not result.success")
+    nbformat.write(notebook, tmp_path / "broken.ipynb")
+    with pytest.raises(notebooks.NotebookError, match="assert not result.success"):
+        notebooks.run(
+            tmp_path / "broken.ipynb",
+            parameters={"output_dir": str(tmp_path)},
+            output=tmp_path / "done.ipynb",
+        )
+
+
+def test_attempts_of_the_third_notebook_come_back_from_parquet(tmp_path: Path) -> None:
+    notebook = FOLDER / "03_retry_and_latency.ipynb"
+    wanted = {"output_dir": str(tmp_path), "replicates": 1}
+    notebooks.run(notebook, parameters=wanted, output=tmp_path / "done.ipynb", html=False)
+    attempts = pd.read_parquet(tmp_path / "attempts.parquet")
+    assert {"steady", "doubling", "capped"} == set(attempts["policy"])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: str(path.stem))
+def test_notebook_is_stripped_numbered_and_has_parameters(path: Path) -> None:
+    notebook = nbformat.read(path, 4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert path.stem[:2].isdigit()
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert "parameters" in code[0].metadata.get("tags", [])
+    assert "lab.close()" in code[-1].source
+    assert notebook.metadata["kernelspec"]["name"] == "python3"

@@ -1,0 +1,120 @@
+"""The README is followed to the letter: its example, its steps, its tables."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import projectai_lab
+from projectai_lab.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def code(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def first_cells(text: str) -> list[str]:
+    """Return the first cell of each row of the tables in a text."""
+    return re.findall(r"^\| (.+?) \|", text, re.MULTILINE)
+
+
+@pytest.fixture
+def workbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Be a reader with an empty folder, whose modules are gone afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for name in ("my_workflows", "my_activities"):
+        sys.modules.pop(name, None)
+
+
+def test_the_first_example_runs_and_is_about_ten_lines(workbench: Path) -> None:
+    example = code(README)[0]
+    assert len([line for line in example.splitlines() if line.strip()]) <= 11
+    exec(compile(example, "README", "exec"), {})
+    assert (workbench / "retries.png").stat().st_size > 10_000
+
+
+def test_the_steps_for_a_workflow_and_an_activity_work_as_written(workbench: Path) -> None:
+    blocks = code(section("Add a workflow")) + code(section("Add an activity"))
+    files = [block for block in blocks if block.startswith("# file: ")]
+    for block in files:
+        (workbench / block.splitlines()[0].removeprefix("# file: ")).write_text(block)
+    importlib.invalidate_caches()
+    notebook: dict[str, Any] = {}
+    try:
+        for block in blocks:
+            if block not in files:
+                exec(compile(block, "README", "exec"), notebook)
+    finally:
+        notebook["lab"].close()
+    assert len(files) == 2
+
+
+def test_each_has_four_steps() -> None:
+    for title in ("Add a workflow", "Add an activity"):
+        steps = re.findall(r"[Ss]tep (\d)", section(title))
+        assert sorted(set(steps)) == ["1", "2", "3", "4"]
+
+
+def test_the_data_flow_has_nine_steps() -> None:
+    steps = re.findall(r"^(\d)\. ", section("What happens to a request"), re.MULTILINE)
+    assert steps == list("123456789")
+
+
+def test_every_variable_that_the_kit_reads_is_in_the_table() -> None:
+    table = " ".join(first_cells(section("Configuration")))
+    source = (ROOT / "projectai_lab" / "config.py").read_text()
+    for variable in re.findall(r'"(TEMPORAL_[A-Z_]+)"', source):
+        assert variable in table
+
+
+def test_every_module_is_in_the_architecture_table() -> None:
+    named = set(re.findall(r"`([a-z_]+)/?`", " ".join(first_cells(section("Architecture")))))
+    package = Path(projectai_lab.__file__).parent
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert named == modules | folders
+
+
+def test_every_message_of_the_troubleshooting_table_is_said_somewhere() -> None:
+    package = Path(projectai_lab.__file__).parent
+    # Messages are written over several lines of source: join what string literals are apart.
+    source = " ".join(path.read_text() for path in package.rglob("*.py"))
+    joined = re.sub(r'"\s*f?"', "", source)
+    joined = re.sub(r"\{[^{}]*\}", "…", joined)
+    for message in first_cells(section("Troubleshooting, by message"))[1:]:
+        if "---" in message:
+            continue
+        for part in message.strip("`").split("…"):
+            assert part.strip() in joined, message
+
+
+def test_every_make_target_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"(?:`|:7233 )make ([a-z]+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_command_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in re.findall(r"^projectai-lab (\w+)", section("From a terminal"), re.MULTILINE):
+        assert main([command, "--help"]) == 0
+    capsys.readouterr()
+
+
+def test_linked_files_exist() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
