@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from projectai_lab._loop import allow_nested_asyncio
     from projectai_lab.config import LabConfig
     from projectai_lab.controller import AIController
     from projectai_lab.errors import LabError
@@ -38,6 +39,7 @@ __all__ = [
     "WorkflowInput",
     "WorkflowOutput",
     "WorkflowState",
+    "allow_nested_asyncio",
 ]
 _HOMES = {
     "AIController": "controller",
@@ -51,6 +53,7 @@ _HOMES = {
     "WorkflowInput": "models",
     "WorkflowOutput": "models",
     "WorkflowState": "models",
+    "allow_nested_asyncio": "_loop",
 }
 
 

@@ -31,6 +31,7 @@ from projectai_lab.errors import (
 ANSWER_WITHIN_S = 4.0
 CORE_LOGGER = "temporalio.core"
 # Client preface and an empty SETTINGS frame: RFC 9113, sections 3.4 and 6.5.
+_NOT_GRPC = "something listens there but does not speak gRPC"
 _HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
@@ -58,8 +59,8 @@ async def connect(config: LabConfig, retry: RetryConfig = PROMPT) -> Client:
     """
     options = config.connect_options()
     try:
-        await _greet(config.address, tls=bool(options.get("tls")))
         async with asyncio.timeout(ANSWER_WITHIN_S):
+            await _greet(config.address, tls=bool(options.get("tls")))
             client = await Client.connect(**options, retry_config=retry, runtime=runtime())
             await _check_namespace(client)
     except (RuntimeError, OSError) as error:
@@ -74,17 +75,18 @@ async def _greet(address: str, *, tls: bool) -> None:
     abandoned there; a plain socket can.
     """
     host, _, port = address.rpartition(":")
-    async with asyncio.timeout(ANSWER_WITHIN_S):
-        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-        try:
-            if not tls:
-                writer.write(_HTTP2_HELLO)
-                frame = await reader.read(9)
-                # Every HTTP/2 server begins with a SETTINGS frame (type 4).
-                if len(frame) < 9 or frame[3] != 4:
-                    raise ConnectionError("something listens there but does not speak gRPC")
-        finally:
-            writer.close()
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    try:
+        if not tls:
+            writer.write(_HTTP2_HELLO)
+            frame = await reader.readexactly(9)
+            # Every HTTP/2 server begins with a SETTINGS frame (type 4).
+            if frame[3] != 4:
+                raise ConnectionError(_NOT_GRPC)
+    except asyncio.IncompleteReadError as error:
+        raise ConnectionError(_NOT_GRPC) from error
+    finally:
+        writer.close()
 
 
 async def _check_namespace(client: Client) -> None:
@@ -119,6 +121,17 @@ def no_namespace(client: Client) -> NamespaceNotFoundError:
     )
 
 
+def is_away(error: RPCError) -> bool:
+    """Tell whether a call failed because no server answered, not because one refused it."""
+    text = error.message.lower()
+    if error.status == RPCStatusCode.CANCELLED:
+        # So the SDK reports its own time limit of a call.
+        return text == "timeout expired"
+    away = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED)
+    # The server's verdict on a query that no worker took is a DEADLINE_EXCEEDED too.
+    return error.status in away and "query" not in text
+
+
 @contextmanager
 def translated(client: Client) -> Iterator[None]:
     """Turn what the server says of lost connections, namespaces and sizes into our errors."""
@@ -132,11 +145,11 @@ def translated(client: Client) -> Iterator[None]:
         text = error.message.lower()
         if error.status == RPCStatusCode.NOT_FOUND and "namespace" in text:
             raise no_namespace(client) from error
-        if "size exceeds limit" in text or "message larger than max" in text:
+        if "size exceeds limit" in text or "larger than max" in text:
             raise PayloadError(
                 f"the server refused the size of an argument ({error.message}): Temporal takes "
                 "2 MiB a payload and 4 MiB a request; pass a reference to the data instead"
             ) from error
-        if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
+        if is_away(error):
             raise unreachable(client.service_client.config.target_host, error) from error
         raise

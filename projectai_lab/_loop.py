@@ -27,6 +27,7 @@ _BLOCKED_LOOP = (
     "the Lab's event loop has not answered for %g s: an `async def` activity blocks it; "
     "make that activity a plain `def`, which runs in a thread"
 )
+_CLOSED_MEANWHILE = "the Lab was closed while this call was waiting: open a new one with Lab.open()"
 
 
 class LoopThread:
@@ -36,6 +37,7 @@ class LoopThread:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._pid = os.getpid()
+        self._closing = False
         self._thread.start()
 
     def _main(self) -> None:
@@ -49,8 +51,8 @@ class LoopThread:
 
     @property
     def closed(self) -> bool:
-        """Whether the thread has ended (in a forked child it never ran)."""
-        return not self._thread.is_alive() or self._pid != os.getpid()
+        """Whether `close` was called or the thread has ended (in a forked child it never ran)."""
+        return self._closing or not self._thread.is_alive() or self._pid != os.getpid()
 
     def call(self, coroutine: Callable[[Say], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine function on the loop and wait; its `say` reaches the waiting thread.
@@ -70,7 +72,9 @@ class LoopThread:
         try:
             return future.result()
         except concurrent.futures.CancelledError:
-            raise LabClosedError("closed while this call was waiting") from None
+            if not self.closed:
+                raise
+            raise LabClosedError(_CLOSED_MEANWHILE) from None
 
     def run(self, make: Callable[[], Awaitable[T]]) -> T:
         """Call `make` on the loop and wait for what it awaits; guarded like `call`."""
@@ -95,6 +99,8 @@ class LoopThread:
             try:
                 line = inbox.get(timeout=_UNRESPONSIVE_AFTER_S)
             except queue.Empty:
+                if not self._thread.is_alive():
+                    raise LabClosedError(_CLOSED_MEANWHILE) from None
                 if ping is not None and not ping.is_set():
                     logger.warning(_BLOCKED_LOOP, _UNRESPONSIVE_AFTER_S)
                 ping = threading.Event()
@@ -108,6 +114,7 @@ class LoopThread:
         """Stop the loop, cancel what still runs on it and end the thread."""
         if self.closed or threading.current_thread() is self._thread:
             return
+        self._closing = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
 
@@ -122,3 +129,13 @@ async def _cancel_all() -> None:
 # An interpreter that exits right after the SDK was used aborts now and then (sdk-python issue
 # 300): its native threads outlive the interpreter. A short pause lets them finish.
 atexit.register(time.sleep, 0.1)
+
+
+def allow_nested_asyncio() -> None:
+    """Let pasted `asyncio.run(...)` code work in a notebook cell (nest_asyncio, opt-in).
+
+    The kit itself never needs it, and a cell can simply `await`.
+    """
+    import nest_asyncio
+
+    nest_asyncio.apply()

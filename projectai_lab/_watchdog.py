@@ -1,12 +1,13 @@
 """Run a server for as long as the parent lives: `_watchdog.py SCRATCH GRACE DATABASE COMMAND…`.
 
-The parent holds the write end of our standard input. When that pipe ends (the parent closed it, or
-died, even of kill −9) the server is stopped and the scratch folder removed. Standard library only:
-it is started as a plain script, so that it is up in some 20 ms.
+The parent holds the write end of our standard input. When that pipe speaks or ends (the parent
+closed it, or died, even of kill −9) the server is stopped and the scratch folder removed. Standard
+library only: it is started as a plain script, so that it is up in some 20 ms.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -14,58 +15,93 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 _POLL_S = 0.5
+_PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str]) -> int:
     """Start the command, wait for its end or the parent's, clean up; return the exit code."""
-    scratch, grace_s, database = Path(argv[0]), float(argv[1]), Path(argv[2])
-    locked = _lock(database)
-    if database.is_file() and not locked:
-        message = f"Error: database {database} is in use by another server"
-        (scratch / "server.log").write_text(message)
-        return 1
-    # The parent's interrupts are not ours: it tells us by the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with (scratch / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            argv[3:], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-        )
-    (scratch / "server.pid").write_text(str(server.pid))
     parent = os.getppid()
+    scratch, grace_s, database, command = Path(argv[0]), float(argv[1]), argv[2], argv[3:]
+    # The parent's interrupts are not ours: it tells us by the pipe. Who ends us ends the server.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
-        while server.poll() is None:
-            locked = locked or _lock(database)
-            if _parent_is_gone(parent):
-                return _stop(server, scratch, grace_s)
-    except BaseException:
-        _stop(server, scratch, grace_s)
-        raise
-    return server.returncode
+        with _lock(database):
+            return _serve(command, scratch, grace_s, parent)
+    except OSError as error:
+        (scratch / "server.log").write_text(f"Error: {error}")
+        return 1
 
 
-def _lock(database: Path) -> bool:
-    """Lock the database file, once it is there, for our lifetime: one server a file."""
-    if not database.is_file():
-        return False
-    descriptor = os.open(database, os.O_RDONLY)
+@contextlib.contextmanager
+def _lock(database: str) -> Iterator[None]:
+    """Lock the database, if there is one, for our lifetime: one server a file."""
+    if not database:
+        yield
+        return
+    # Beside the database, not on it: on macOS that would lock its own server out too.
+    path = Path(f"{database}.lock")
+    while not _is_locked(descriptor := os.open(path, os.O_RDWR | os.O_CREAT, 0o600), path):
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _is_locked(descriptor: int, path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return False
-    return True
+    except BlockingIOError:
+        database = path.with_suffix("")
+        raise OSError(f"database {database} is in use by another server") from None
+    # The last owner may have removed the file between our open and our lock.
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
+
+
+def _serve(command: list[str], scratch: Path, grace_s: float, parent: int) -> int:
+    with (scratch / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_die_with_us,
+        )
+    try:
+        (scratch / "server.pid").write_text(str(server.pid))
+        while server.poll() is None:
+            if _parent_is_gone(parent):
+                return 0
+        return server.returncode
+    finally:
+        if server.returncode is None:
+            _stop(server, scratch, grace_s)
+
+
+def _die_with_us() -> None:
+    """Let Linux kill the server should somebody kill us with −9."""
+    if sys.platform == "linux":
+        # Not every Python has ctypes; then this one guard is missing.
+        with contextlib.suppress(ImportError, OSError, AttributeError):
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _parent_is_gone(parent: int) -> bool:
     # A forked child of the parent may hold the pipe open after its death: so ask for both.
     readable, _, _ = select.select([sys.stdin], [], [], _POLL_S)
-    return bool(readable and not os.read(sys.stdin.fileno(), 64)) or os.getppid() != parent
+    return bool(readable) or os.getppid() != parent
 
 
-def _stop(server: subprocess.Popen[bytes], scratch: Path, grace_s: float) -> int:
+def _stop(server: subprocess.Popen[bytes], scratch: Path, grace_s: float) -> None:
     """End the server, gently where it has a database to close, and leave nothing behind."""
     try:
         if grace_s:
@@ -77,7 +113,6 @@ def _stop(server: subprocess.Popen[bytes], scratch: Path, grace_s: float) -> int
         server.kill()
         server.wait()
         shutil.rmtree(scratch, ignore_errors=True)
-    return 0
 
 
 if __name__ == "__main__":

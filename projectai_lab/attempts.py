@@ -81,6 +81,7 @@ class AttemptRecorder(Interceptor):
         name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._file: int | None = os.open(log.folder / name, flags, 0o600)
+        self._complained = False
         self._worker = {"identity": identity, "pid": os.getpid(), "host": socket.gethostname()}
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
@@ -123,9 +124,16 @@ class AttemptRecorder(Interceptor):
         self._write({**row, **_verdict(error)})
 
     def _write(self, row: dict[str, Any]) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             # One write of one whole line: O_APPEND keeps lines of several writers apart.
             os.write(self._file, json.dumps(row).encode() + b"\n")
+        except OSError as error:
+            # A full disk must not fail the activities that we only watch.
+            if not self._complained:
+                logger.warning("the attempt log is incomplete from now on: %s", error)
+            self._complained = True
 
     def close(self) -> None:
         """Close the file; rows of attempts that end later are dropped."""
@@ -173,15 +181,19 @@ def read(path: str | Path) -> list[AttemptRecord]:
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    skipped = []
+    for number, line in enumerate(file.read_text("utf-8", errors="replace").splitlines(), 1):
         try:
             row = json.loads(line)
             row["key"]
         except (ValueError, KeyError, TypeError):
             # A process killed in the middle of a write leaves half a line.
-            logger.warning("%s, line %d is not an attempt row; skipped", file.name, number)
+            skipped.append(number)
             continue
         yield row
+    if skipped:
+        lines = f"line {skipped[0]}" + (f" and {len(skipped) - 1} more" if skipped[1:] else "")
+        logger.warning("%s: %s not an attempt row; skipped", file.name, lines)
 
 
 def _ns(instant: datetime) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Generic, Self, TypeVar, overload
@@ -28,14 +28,17 @@ from temporalio.workflow import _Definition
 from projectai_lab import _html, _waits, histories
 from projectai_lab._connect import ANSWER_WITHIN_S, connect, translated
 from projectai_lab._loop import LoopThread, Say
+from projectai_lab._troubles import Trouble
 from projectai_lab.config import LabConfig
-from projectai_lab.errors import PayloadError
+from projectai_lab.errors import LabClosedError, PayloadError
 from projectai_lab.models import Duration, seconds
 
 SelfType = TypeVar("SelfType")
 Param = TypeVar("Param")
 Result = TypeVar("Result")
 T = TypeVar("T")
+
+_RPC_TIMEOUT = timedelta(seconds=ANSWER_WITHIN_S)
 
 
 class LabClient:
@@ -158,8 +161,9 @@ class LabClient:
         """Return the Workflow Executions of a visibility query, newest first."""
 
         async def collect() -> list[WorkflowExecution]:
+            found = self.client.list_workflows(query, limit=limit, rpc_timeout=_RPC_TIMEOUT)
             with translated(self.client):
-                return [run async for run in self.client.list_workflows(query, limit=limit)]
+                return [run async for run in found]
 
         return self._loop.run(collect)
 
@@ -202,6 +206,10 @@ class LabClient:
         page = f"{self.ui_url}/namespaces/{quote(self.namespace, '')}/workflows/"
         return page + quote(workflow_id, "") + (f"/{quote(run_id, '')}/history" if run_id else "")
 
+    def _check_open(self) -> None:
+        if self._loop.closed:
+            raise LabClosedError(f"{self!r}: open a new one, with Lab.open()")
+
     def _before_start(self, workflow_type: str, task_queue: str) -> None:
         """Refuse what cannot run; a bare client knows of no worker and refuses nothing."""
 
@@ -221,31 +229,38 @@ class LabClient:
 
 async def start(client: Client, workflow: Any, options: dict[str, Any]) -> WorkflowHandle[Any, Any]:
     """Start a Workflow Execution; say what to do when the server refuses."""
+    arguments = options.get("args", [options.get("arg")])
     try:
         with translated(client):
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                return await client.start_workflow(workflow, **options)
+                return await sent(client, arguments, client.start_workflow(workflow, **options))
     except WorkflowAlreadyStartedError as error:
         error.add_note(
             f"Workflow Id {options['id']!r} is in use: take the running execution with "
             f"get_workflow_handle({options['id']!r}), or choose another id or id_conflict_policy"
         )
         raise
-    except TypeError as error:
-        # Asked only on the way out: encoding twice on every start would cost.
-        await _check_serialisable(client, options, error)
+
+
+async def sent(client: Client, arguments: Sequence[Any], call: Awaitable[T]) -> T:
+    """Await a call that sends arguments; name the one that cannot be serialised."""
+    try:
+        return await call
+    except (TypeError, ValueError, RecursionError) as error:
+        # Asked only on the way out: encoding twice on every call would cost.
+        for argument in arguments:
+            await _check_serialisable(client, argument, error)
         raise
 
 
-async def _check_serialisable(client: Client, options: dict[str, Any], error: TypeError) -> None:
-    for argument in options.get("args", [options.get("arg")]):
-        try:
-            await client.data_converter.encode([argument])
-        except TypeError:
-            raise PayloadError(
-                f"an argument of type {type(argument).__name__} cannot be serialised to JSON "
-                f"({error}): pass text, numbers, lists, dicts or dataclasses of these"
-            ) from error
+async def _check_serialisable(client: Client, argument: Any, error: Exception) -> None:
+    try:
+        await client.data_converter.encode([argument])
+    except (TypeError, ValueError, RecursionError):
+        raise PayloadError(
+            f"an argument of type {type(argument).__name__} cannot be serialised to JSON "
+            f"({error}): pass text, numbers, lists, dicts or dataclasses of these"
+        ) from error
 
 
 class LabWorkflowHandle(Generic[Result]):
@@ -280,7 +295,7 @@ class LabWorkflowHandle(Generic[Result]):
         limit = None if timeout is None else timedelta(seconds=seconds(timeout))
 
         async def wait(say: Say) -> Result:
-            def on_trouble(trouble: _waits.Trouble) -> None:
+            def on_trouble(trouble: Trouble) -> None:
                 say(f"{self.id}: {trouble.line}")
 
             with translated(self._lab.client), explained(self.handle, self.url):
@@ -308,7 +323,10 @@ class LabWorkflowHandle(Generic[Result]):
 
     def signal(self, signal: Any, *args: Any, **options: Any) -> None:
         """Send a Signal; returns when the server has it."""
-        self._lab._within(lambda: self.handle.signal(signal, args=args, **options))
+        client = self._lab.client
+        self._lab._within(
+            lambda: sent(client, args, self.handle.signal(signal, args=args, **options))
+        )
 
     def cancel(self) -> None:
         """Ask the workflow to cancel itself; returns when the server has the request."""
@@ -330,7 +348,7 @@ class LabWorkflowHandle(Generic[Result]):
 
         async def fetch() -> histories.History:
             with translated(lab.client), explained(self.handle, self.url):
-                whole = await self.handle.fetch_history()
+                whole = await self.handle.fetch_history(rpc_timeout=_RPC_TIMEOUT)
             return histories.History(
                 whole.workflow_id, whole.events, namespace=lab.namespace, clock=lab.clock
             )
@@ -340,7 +358,7 @@ class LabWorkflowHandle(Generic[Result]):
     def _ask(self, call: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         async def ask() -> Any:
             lab = self._lab
-            answer = call(args=args, **options)
+            answer = sent(lab.client, args, call(args=args, **options))
             with translated(lab.client):
                 return await _waits.with_worker(lab.client, self.handle, answer)
 
@@ -378,12 +396,18 @@ def explained(handle: WorkflowHandle[Any, Any], url: str | None) -> Iterator[Non
 def _guess_ui_url(address: str) -> str | None:
     """Return the Web UI of a server on this machine: `temporal server start-dev` adds 1000."""
     host, _, port = address.rpartition(":")
-    return f"http://{host}:{int(port) + 1000}" if host in ("localhost", "127.0.0.1") else None
+    local = host in ("localhost", "127.0.0.1") and int(port) + 1000 < 65536
+    return f"http://{host}:{int(port) + 1000}" if local else None
 
 
 def _workflow_type(workflow: Any) -> str:
     """Return the Workflow Type of a name or of a workflow's run method."""
     if isinstance(workflow, str):
         return workflow
+    if not callable(workflow):
+        raise TypeError(
+            "a workflow is named by its Workflow Type or its run method, "
+            f"such as ExampleWorkflow.run; got {workflow!r}"
+        )
     definition = _Definition.from_run_fn(workflow)
     return (definition and definition.name) or workflow.__qualname__

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from temporalio.envconfig import ClientConfigProfile, ClientConfigTLS
@@ -50,11 +52,12 @@ class LabConfig:
         >>> LabConfig.load(env={"TEMPORAL_HOST": "lab.internal:7233"}).address
         'lab.internal:7233'
         """
-        env = {k: v for k, v in (os.environ if env is None else env).items() if v.strip()}
+        env = os.environ if env is None else env
+        env = {name: value.strip() for name, value in env.items() if value.strip()}
         profile = _load_profile(env)
         found, source = _pick_address(address, env, profile)
         return cls(
-            address=_checked_address(found, source),
+            address=found,
             namespace=namespace or profile.namespace or DEFAULT_NAMESPACE,
             task_queue=task_queue or env.get("TEMPORAL_TASK_QUEUE") or DEFAULT_TASK_QUEUE,
             api_key=profile.api_key,
@@ -62,6 +65,12 @@ class LabConfig:
             grpc_meta=profile.grpc_meta,
             address_source=source,
         )
+
+    def __post_init__(self) -> None:
+        if self.address_source == "default" and self.address != DEFAULT_ADDRESS:
+            object.__setattr__(self, "address_source", "argument")
+        _check_address(self.address, self.address_source)
+        _check_files(self.tls)
 
     @property
     def is_default(self) -> bool:
@@ -93,21 +102,32 @@ class LabConfig:
 
 
 def _load_profile(env: Mapping[str, str]) -> ClientConfigProfile:
-    path = env.get("TEMPORAL_CONFIG_FILE")
+    path, tls = env.get("TEMPORAL_CONFIG_FILE"), env.get("TEMPORAL_TLS", "true")
     if path and not os.path.isfile(path):
         # The SDK passes over a missing file in silence and would connect to the default.
         raise ConfigError(f"TEMPORAL_CONFIG_FILE names {path!r}, which is not a file")
+    if tls.lower() not in ("true", "1", "false", "0"):
+        # The SDK passes over any other word in silence and would connect without TLS.
+        raise ConfigError(f"TEMPORAL_TLS={tls} is neither true nor false")
     try:
-        profile = ClientConfigProfile.load(override_env_vars=env)
+        # Strict, because a misspelt key would otherwise be passed over in silence too.
+        profile = ClientConfigProfile.load(override_env_vars=env, config_file_strict=True)
     except Exception as error:
         where = path or "the Temporal profile file or the TEMPORAL_* variables"
-        raise ConfigError(f"cannot read {where}: {error}".rstrip()) from error
+        # Not chained: the SDK's message quotes the line of the file, which may hold the API key.
+        raise ConfigError(f"cannot read {where}: {_without_quotation(str(error))}") from None
     if profile.api_key and profile.tls and profile.tls.disabled:
         raise ConfigError(
             "an API key is set but TLS is disabled, so the key would travel in the clear: "
             "unset TEMPORAL_TLS or TEMPORAL_API_KEY (or `tls`/`api_key` in the profile)"
         )
     return profile
+
+
+def _without_quotation(message: str) -> str:
+    """Leave the lines out with which the TOML reader quotes the file (`2 | api_key = …`)."""
+    lines = [line for line in message.splitlines() if not re.match(r"\s*\d*\s*\|", line)]
+    return ": ".join(line.strip() for line in lines if line.strip())
 
 
 def _pick_address(
@@ -129,13 +149,19 @@ def _pick_address(
     return DEFAULT_ADDRESS, "default"
 
 
-def _checked_address(address: str, source: str) -> str:
-    host, separator, port = address.rpartition(":")
-    valid = separator and host and "/" not in address and port.isdigit() and 0 < int(port) < 65536
-    if not valid:
-        # Without a port the SDK would silently connect to port 80.
+def _check_address(address: str, source: str) -> None:
+    # An IPv6 host stands in brackets. Without a port the SDK would silently connect to port 80.
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+]|[^\s/:\[\]]+):([0-9]{1,5})", address)
+    if not match or not 0 < int(match[2]) < 65536:
         raise ConfigError(
             f"{source} gives the address {address!r}; it must be host:port, "
             f"for example {DEFAULT_ADDRESS}"
         )
-    return address
+
+
+def _check_files(tls: ClientConfigTLS | None) -> None:
+    for source in (
+        (tls.server_root_ca_cert, tls.client_cert, tls.client_private_key) if tls else ()
+    ):
+        if isinstance(source, Path) and not source.is_file():
+            raise ConfigError(f"the TLS settings name {str(source)!r}, which is not a file")

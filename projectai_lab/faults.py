@@ -27,12 +27,14 @@ def fate(plan: FaultPlan, seed: int, workflow_id: str, activity_type: str, attem
     """
     # A text seed goes through SHA-512, so that the draw is equal in every process and Python.
     draw = random.Random(f"{seed}/{workflow_id}/{activity_type}/{attempt}")
+    # Drawn first, always: another latency law must not change which attempts fail.
+    luck = draw.random()
     latency_s = sample(plan.latency, draw)
     hangs = attempt <= plan.hang_first.get(activity_type, 0)
     if attempt <= plan.fail_first.get(activity_type, 0):
         return Fate(latency_s, hangs, f"planned failure of attempt {attempt}")
     probability = plan.fail_probability.get(activity_type, 0.0)
-    if draw.random() < probability:
+    if luck < probability:
         return Fate(latency_s, hangs, f"drawn failure (p={probability:g}) of attempt {attempt}")
     return Fate(latency_s, hangs)
 

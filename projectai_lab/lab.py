@@ -20,7 +20,7 @@ from projectai_lab.activities import AICallable
 from projectai_lab.attempts import AttemptLog
 from projectai_lab.client import LabClient
 from projectai_lab.config import LabConfig
-from projectai_lab.devserver import CLOCKS, Clock, DevServer
+from projectai_lab.devserver import Clock, DevServer
 from projectai_lab.errors import WorkflowDefinitionError
 from projectai_lab.worker import BackgroundWorker, WorkerSpec
 from projectai_lab.worker_process import WorkerProcess
@@ -154,15 +154,23 @@ class Lab(LabClient):
 
         A worker of this Lab on the same Task Queue is drained and replaced, so a cell that starts
         one can be run again after an edit. `ai` takes the place of the simulated AI call;
-        `process=True` runs it in a process of its own; `options` are the SDK worker's.
+        `process=True` runs it in a process of its own (its one option is `grace`); `options` are
+        those of `make_worker` and of the SDK's `Worker`.
         """
+        self._check_open()
         queue = task_queue or self.task_queue
         spec = WorkerSpec.build(workflows, activities, ai)
         if old := self.workers.pop(queue, None):
             old.close()
         if process:
             self.workers[queue] = WorkerProcess.start(
-                self.config, workflows, activities, ai, task_queue=queue, log=self.attempts
+                self.config,
+                workflows,
+                activities,
+                ai,
+                task_queue=queue,
+                log=self.attempts,
+                **options,
             )
         else:
             self.workers[queue] = BackgroundWorker.start(
@@ -193,16 +201,18 @@ class Lab(LabClient):
         self._closing.close()
 
     def _repr_html_(self) -> str:
-        clock = f"{self.clock} ({CLOCKS[self.server.clock]})" if self.server else "unknown"
+        closed = self._loop.closed
         facts = {
             "address": f"{self.address} ({self.config.address_source})",
             "namespace": self.namespace,
             "task queue": self.task_queue,
-            "worker": repr(self.worker) if self.worker else "none: lab.start_worker()",
-            "clock": clock,
-            "state": "closed" if self._loop.closed else "open",
+            "worker": None if closed else self.worker or "none: lab.start_worker()",
+            "clock": self.server.facts()["clock"] if self.server else "unknown",
+            "state": "closed" if closed else "open",
         }
-        return _html.card("Lab", facts, url=self.ui_url)
+        # A server that this Lab started ended with it, and its Web UI too.
+        url = None if closed and self.server else self.ui_url
+        return _html.card("Lab", facts, url=url)
 
 
 @atexit.register

@@ -6,6 +6,7 @@ constructors take a `timedelta` or a number of seconds.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -21,20 +22,29 @@ def seconds(duration: Duration) -> float:
     return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
 
 
-def _store_seconds(record: object, *names: str) -> None:
+def _store_seconds(record: object, *names: str, zero: bool = False) -> None:
     for name in names:
         value = getattr(record, name)
         if value is None:
             continue
-        if seconds(value) < 0:
-            raise ValueError(f"{type(record).__name__}.{name} must not be negative, got {value}")
-        object.__setattr__(record, name, seconds(value))
+        length = seconds(value)
+        # Temporal reads 0 as "not set".
+        if not math.isfinite(length) or length < 0 or (length == 0 and not zero):
+            needed = "0 or more" if zero else "more than 0"
+            raise ValueError(f"{type(record).__name__}.{name} must be {needed} s, got {value}")
+        object.__setattr__(record, name, length)
 
 
 def _check_activity_type(field_name: str, activity: str) -> None:
     if activity not in ACTIVITY_TYPES:
         known = ", ".join(ACTIVITY_TYPES)
         raise ValueError(f"{field_name} names an unknown activity {activity!r}; known: {known}")
+
+
+def _check_type(field_name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        found = type(value).__name__
+        raise ValueError(f"{field_name} must be a {kind.__name__}, got {found}: {value!r}")
 
 
 @dataclass(frozen=True)
@@ -49,12 +59,15 @@ class RetrySettings:
 
     def __post_init__(self) -> None:
         _store_seconds(self, "initial_interval", "maximum_interval")
-        if seconds(self.initial_interval) == 0:
-            raise ValueError("initial_interval must be more than 0")
-        if self.backoff_coefficient < 1:
+        first, longest = self.initial_interval, self.maximum_interval
+        if longest is not None and seconds(longest) < seconds(first):
+            raise ValueError(f"maximum_interval {longest} is less than initial_interval {first}")
+        if not 1 <= self.backoff_coefficient < math.inf:
             raise ValueError(f"backoff_coefficient must be >= 1, got {self.backoff_coefficient}")
-        if self.maximum_attempts < 0:
-            raise ValueError(f"maximum_attempts must be >= 0, got {self.maximum_attempts}")
+        if self.maximum_attempts < 0 or self.maximum_attempts != int(self.maximum_attempts):
+            raise ValueError(f"maximum_attempts must be 0, 1, 2 …, got {self.maximum_attempts}")
+        if isinstance(self.non_retryable_error_types, str):
+            raise ValueError("non_retryable_error_types takes several: (\"InvalidInput\",)")
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ class Latency:
     b: Duration = 0.0
 
     def __post_init__(self) -> None:
-        _store_seconds(self, "a", "b")
+        _store_seconds(self, "a", "b", zero=True)
         if self.law not in ("constant", "uniform", "lognormal"):
             raise ValueError(f"law must be constant, uniform or lognormal, got {self.law!r}")
         if self.law == "uniform" and seconds(self.b) < seconds(self.a):
@@ -111,10 +124,11 @@ class FaultPlan:
     latency: Latency = Latency()
 
     def __post_init__(self) -> None:
+        _check_type("latency", self.latency, Latency)
         for name in ("fail_first", "fail_probability", "hang_first"):
             for activity, value in getattr(self, name).items():
                 _check_activity_type(name, activity)
-                if value < 0 or (name == "fail_probability" and value > 1):
+                if not 0 <= value <= (1 if name == "fail_probability" else math.inf):
                     raise ValueError(f"{name}[{activity!r}] is out of range: {value}")
 
 
@@ -134,9 +148,11 @@ class WorkflowInput:
     timeouts: dict[str, TimeoutSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("retry", "timeouts"):
-            for activity in getattr(self, name):
+        _check_type("faults", self.faults, FaultPlan)
+        for name, kind in (("retry", RetrySettings), ("timeouts", TimeoutSettings)):
+            for activity, settings in getattr(self, name).items():
                 _check_activity_type(name, activity)
+                _check_type(f"{name}[{activity!r}]", settings, kind)
 
 
 @dataclass(frozen=True)
@@ -166,7 +182,7 @@ class WorkflowOutput:
 
 @dataclass(frozen=True)
 class WorkflowState:
-    """Answer of the `state` query: which activity runs, since when (workflow time), what is done."""
+    """Answer of the `state` query; `since` is workflow time, None before the first activity."""
 
     activity: str | None
     since: datetime | None

@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import logging
 import os
+import re
 import socket
 import sys
 import traceback
@@ -102,15 +103,17 @@ def make_worker(
     defaults: dict[str, Any] = {
         "workflows": list(spec.workflows.values()),
         "activities": list(spec.activities.values()),
-        "interceptors": [recorder] if recorder else [],
         "activity_executor": concurrent.futures.ThreadPoolExecutor(
             threads, thread_name_prefix="projectai-lab-activity"
         ),
-        "max_concurrent_activities": threads,
         "sticky_queue_schedule_to_start_timeout": timedelta(seconds=2),
         "graceful_shutdown_timeout": timedelta(seconds=seconds(grace)),
         "workflow_failure_exception_types": [Exception] if fail_workflow_on_exception else [],
     }
+    if "tuner" not in options:
+        defaults["max_concurrent_activities"] = threads
+    if recorder:
+        options["interceptors"] = [recorder, *options.get("interceptors", ())]
     return Worker(client, task_queue=task_queue, **{**defaults, **options})
 
 
@@ -151,6 +154,7 @@ class BackgroundWorker:
         self, config: LabConfig, log: AttemptLog | None, options: dict[str, Any]
     ) -> None:
         client = await connect(config, PATIENT)
+        self.identity = options.get("identity") or self.identity
         recorder = AttemptRecorder(log, self.identity) if log else None
         try:
             worker = make_worker(
@@ -161,22 +165,23 @@ class BackgroundWorker:
                 **{"identity": self.identity, **options},
             )
         except (ValueError, TypeError, RuntimeError) as error:
-            raise WorkerStartError(f"the worker could not be made: {error}") from error
-        self._own(worker, recorder)
+            why = f"{error} ({error.__cause__})" if error.__cause__ else error
+            raise WorkerStartError(f"the worker could not be made: {why}") from error
+        self._own(worker, recorder, executor="activity_executor" not in options)
         self._task = asyncio.create_task(worker.run(), name=f"worker {self.task_queue}")
         try:
-            await _until_polling(worker, self._task)
+            await until_polling(worker, self._task)
         except BaseException:
             await self._closing.aclose()
             raise
 
-    def _own(self, worker: Worker, recorder: AttemptRecorder | None) -> None:
-        """Plan the end, last step first: drain, close the recorder, free the threads."""
+    def _own(self, worker: Worker, recorder: AttemptRecorder | None, *, executor: bool) -> None:
+        """Plan the end, last step first: drain, close the recorder, free threads of our own."""
         self._logs.attach()
         self._closing.callback(self._logs.detach)
-        executor = worker.config()["activity_executor"]
-        if isinstance(executor, concurrent.futures.ThreadPoolExecutor):
-            self._closing.callback(executor.shutdown, wait=False, cancel_futures=True)
+        threads = worker.config()["activity_executor"]
+        if executor and threads:
+            self._closing.callback(threads.shutdown, wait=False, cancel_futures=True)
         if recorder:
             self._closing.callback(recorder.close)
         self._closing.push_async_callback(self._drain, worker)
@@ -224,7 +229,8 @@ class BackgroundWorker:
         return _html.card("Worker", facts)
 
 
-async def _until_polling(worker: Worker, task: asyncio.Task[None]) -> None:
+async def until_polling(worker: Worker, task: asyncio.Task[None]) -> None:
+    """Return when the server has accepted the worker; raise `WorkerStartError` when it has not."""
     while not worker.is_running:
         if task.done():
             error = task.exception()
@@ -237,7 +243,7 @@ class _OneLine(logging.Formatter):
     """One line a record: an activity's failure without the SDK's own frames of its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage().partition(" ({")[0]
+        text = re.split(r" \(?\{'", record.getMessage(), maxsplit=1)[0]
         about = getattr(record, "temporal_activity", None) or {}
         if about:
             text += (
@@ -260,7 +266,11 @@ class _LogTail(logging.Handler):
         self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(self.format(record))
+        try:
+            self._lines.append(self.format(record))
+        except Exception as error:
+            # A line that cannot be formatted must not fail the activity that logs it.
+            self._lines.append(f"unreadable log line of {record.name}, {record.msg!r}: {error}")
 
     def text(self, lines: int) -> str:
         return "\n".join(list(self._lines)[-lines:])

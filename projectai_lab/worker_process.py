@@ -17,19 +17,24 @@ from projectai_lab import _html
 from projectai_lab.attempts import AttemptLog
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import WorkerStartError, WorkflowDefinitionError
+from projectai_lab.models import Duration, seconds
 from projectai_lab.worker import WorkerSpec
 
 READY = "polling"
 _START_S = 30.0
-_KILL_AFTER_S = 20.0
+_KILL_AFTER_GRACE_S = 10.0
 
 
 class WorkerProcess:
     """A `projectai-lab worker` that this process started; it ends with its parent."""
 
-    def __init__(self, process: subprocess.Popen[bytes], scratch: Path, task_queue: str) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], scratch: Path, task_queue: str, grace_s: float
+    ) -> None:
         self._process = process
         self._scratch = scratch
+        self._last_output = ""
+        self._grace_s = grace_s
         self.task_queue = task_queue
 
     @classmethod
@@ -42,6 +47,7 @@ class WorkerProcess:
         *,
         task_queue: str | None = None,
         log: AttemptLog | None = None,
+        grace: Duration = 10.0,
     ) -> WorkerProcess:
         """Start the process and return when it polls; what it runs must be importable by name."""
         queue = task_queue or config.task_queue
@@ -49,7 +55,7 @@ class WorkerProcess:
         WorkerSpec.build(workflows, activities)
         command = [sys.executable, "-m", "projectai_lab", "worker", "--with-parent"]
         command += ["--address", config.address, "--namespace", config.namespace]
-        command += ["--task-queue", queue]
+        command += ["--task-queue", queue, "--grace", str(seconds(grace))]
         command += [part for one in workflows for part in ("--workflow", import_path(one))]
         command += [part for one in activities for part in ("--activity", import_path(one))]
         command += ["--ai", import_path(ai)] if ai else []
@@ -64,14 +70,14 @@ class WorkerProcess:
                 env=_environment(config),
                 start_new_session=True,
             )
-        worker = cls(process, scratch, queue)
+        worker = cls(process, scratch, queue, seconds(grace))
         worker._wait_until_polling()
         return worker
 
     def _wait_until_polling(self) -> None:
         deadline = time.monotonic() + _START_S
         try:
-            while READY not in self.logs():
+            while not any(line.startswith(READY) for line in self._output().splitlines()):
                 if self._process.poll() is not None:
                     raise WorkerStartError(f"the worker process ended:\n{self.logs(8)}")
                 if time.monotonic() > deadline:
@@ -95,9 +101,11 @@ class WorkerProcess:
 
     def logs(self, lines: int = 50) -> str:
         """Return the last lines that the process has written."""
+        return "\n".join(self._output().splitlines()[-lines:])
+
+    def _output(self) -> str:
         file = self._scratch / "worker.log"
-        text = file.read_text(errors="replace") if file.is_file() else ""
-        return "\n".join(text.splitlines()[-lines:])
+        return file.read_text(errors="replace") if file.is_file() else self._last_output
 
     def kill(self) -> None:
         """End the process at once, as a crash would (SIGKILL): its attempts stay unfinished."""
@@ -109,11 +117,12 @@ class WorkerProcess:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(_KILL_AFTER_S)
+                self._process.wait(self._grace_s + _KILL_AFTER_GRACE_S)
             except subprocess.TimeoutExpired:
                 self.kill()
         if self._process.stdin:
             self._process.stdin.close()
+        self._last_output = self._output()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def __repr__(self) -> str:

@@ -43,7 +43,13 @@ def make_ai_call(ai: AICallable | None = None) -> Callable[[WorkflowInput], Awai
 async def _ask(ai: AICallable, text: str) -> Any:
     if inspect.iscoroutinefunction(ai):
         return await ai(text)
-    answer = await asyncio.to_thread(ai, text)
+    calling = asyncio.ensure_future(asyncio.to_thread(ai, text))
+    try:
+        answer = await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        # A thread cannot be stopped: wait for it, so that nothing runs on behind a canceled run.
+        await asyncio.gather(calling, return_exceptions=True)
+        raise
     return await answer if inspect.isawaitable(answer) else answer
 
 

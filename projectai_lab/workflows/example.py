@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from projectai_lab.activities import process_ai_task, simulate_ai_call, validate_input
@@ -46,16 +47,20 @@ class ExampleWorkflow:
 
     @workflow.run
     async def run(self, request: WorkflowInput) -> WorkflowOutput:
-        """Run the three activities in order and return the result or the reason of the failure."""
+        """Run the three activities in order and return the result or the reason of the failure.
+
+        Canceled, it ends as CANCELED once the running activity has ended, however that ends; only
+        the last activity's success is kept.
+        """
         try:
             text = await self._step(validate_input, request, request)
             request = replace(request, data=text)
             response = await self._step(simulate_ai_call, request, request)
             result = await self._step(process_ai_task, AITask(request, response), request)
-        except ActivityError as error:
-            if is_cancelled_exception(error):
+        except (ActivityError, asyncio.CancelledError) as error:
+            if _is_canceled() or not isinstance(error, ActivityError):
                 self._enter(None, status="cancelled")
-                raise
+                raise asyncio.CancelledError from error
             self._enter(None, status="failed")
             return WorkflowOutput(success=False, error=_reason(error))
         self._enter(None, status="completed")
@@ -67,6 +72,9 @@ class ExampleWorkflow:
         return self._state
 
     async def _step(self, activity: Any, argument: Any, request: WorkflowInput) -> Any:
+        if _is_canceled():
+            # The SDK forgets the request when the activity before this one succeeds all the same.
+            raise asyncio.CancelledError
         name = activity.__name__
         self._enter(name)
         result = await workflow.execute_activity(activity, argument, **_options(name, request))
@@ -75,6 +83,10 @@ class ExampleWorkflow:
 
     def _enter(self, activity: str | None, **changes: Any) -> None:
         self._state = replace(self._state, activity=activity, since=workflow.now(), **changes)
+
+
+def _is_canceled() -> bool:
+    return workflow.cancellation_reason() is not None
 
 
 def _options(name: str, request: WorkflowInput) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""Event histories as tables: one function a table, each from histories to a DataFrame.
+
+`schema.columns("attempts")` says what each column means; `validate(df)` holds a frame to it.
+"""
+
+from __future__ import annotations
+
+from projectai_lab.tables import schema
+from projectai_lab.tables._activities import activities
+from projectai_lab.tables._attempts import attempts
+from projectai_lab.tables._child_workflows import child_workflows
+from projectai_lab.tables._events import events
+from projectai_lab.tables._executions import executions
+from projectai_lab.tables._timers import timers
+from projectai_lab.tables.schema import validate
+
+__all__ = [
+    "activities",
+    "attempts",
+    "child_workflows",
+    "events",
+    "executions",
+    "schema",
+    "timers",
+    "validate",
+]
