@@ -38,6 +38,8 @@ _HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0,
 @functools.cache
 def runtime() -> Runtime:
     """Return the process's one SDK runtime: its logs go to Python's logging, workers heartbeat."""
+    # A handler keeps Python from printing what nobody handles; the worker keeps these logs.
+    logging.getLogger("temporalio").addHandler(logging.NullHandler())
     forwarding = LogForwardingConfig(logger=logging.getLogger(CORE_LOGGER))
     log_filter = TelemetryFilter(core_level="WARN", other_level="ERROR")
     return Runtime(

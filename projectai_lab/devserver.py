@@ -168,7 +168,8 @@ class DevServer:
         return f"<DevServer {self.address}, Web UI {self.ui_url}, clock {self.clock!r}{state}>"
 
     def _repr_html_(self) -> str:
-        return _html.card("Temporal dev server", self.facts(), url=self.ui_url)
+        url = self.ui_url if self.alive else None
+        return _html.card("Temporal dev server", self.facts(), url=url)
 
     def facts(self) -> dict[str, Any]:
         """Return what a card shows."""

@@ -1,4 +1,4 @@
-"""Seeded failure and latency laws: (plan, Workflow Id, activity type, attempt) → what happens."""
+"""Seeded failure and latency laws: (plan, seed, activity type, attempt) → what happens."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ class Fate:
     failure: str | None = None
 
 
-def fate(plan: FaultPlan, seed: int, workflow_id: str, activity_type: str, attempt: int) -> Fate:
+def fate(plan: FaultPlan, seed: int, activity_type: str, attempt: int) -> Fate:
     """Return what the plan holds for this attempt; the same arguments give the same fate.
 
+    The Workflow Id plays no part: runs with the same seed meet the same faults, so that policies
+    can be compared under equal trouble. Give each replicate a seed of its own.
+
     >>> plan = FaultPlan(fail_first={"simulate_ai_call": 1})
-    >>> fate(plan, seed=7, workflow_id="req-1", activity_type="simulate_ai_call", attempt=1).failure
+    >>> fate(plan, seed=7, activity_type="simulate_ai_call", attempt=1).failure
     'planned failure of attempt 1'
     """
     # A text seed goes through SHA-512, so that the draw is equal in every process and Python.
-    draw = random.Random(f"{seed}/{workflow_id}/{activity_type}/{attempt}")
+    draw = random.Random(f"{seed}/{activity_type}/{attempt}")
     # Drawn first, always: another latency law must not change which attempts fail.
     luck = draw.random()
     latency_s = sample(plan.latency, draw)

@@ -186,7 +186,7 @@ def _read(path: Path) -> str:
         ) from error
     except IsADirectoryError as error:
         raise _unusable(
-            path, "is a directory; histories.load_all(folder) reads all in it"
+            path, "is a directory; histories.load_all(path) reads all in it"
         ) from error
     except UnicodeDecodeError as error:
         raise _unusable(path, "is not text, so not the JSON of a history") from error

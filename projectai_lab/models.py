@@ -113,7 +113,7 @@ class FaultPlan:
 
     `fail_first={"simulate_ai_call": 3}` fails attempts 1–3; `hang_first` lets the first attempts
     outlive their timeout; `fail_probability` fails any other attempt with that probability, drawn
-    from the seed, the Workflow Id, the activity type and the attempt. Hangs come before failures.
+    from the seed, the activity type and the attempt. Hangs come before failures.
     """
 
     fail_first: dict[str, int] = field(default_factory=dict)

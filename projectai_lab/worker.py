@@ -28,7 +28,7 @@ from projectai_lab._loop import LoopThread
 from projectai_lab.activities import AICallable, make_ai_call, process_ai_task, validate_input
 from projectai_lab.attempts import AttemptLog, AttemptRecorder
 from projectai_lab.config import LabConfig
-from projectai_lab.errors import WorkerStartError, WorkflowDefinitionError
+from projectai_lab.errors import WorkerError, WorkerStartError, WorkflowDefinitionError
 from projectai_lab.models import Duration, seconds
 from projectai_lab.workflows import ExampleWorkflow
 
@@ -165,8 +165,7 @@ class BackgroundWorker:
                 **{"identity": self.identity, **options},
             )
         except (ValueError, TypeError, RuntimeError) as error:
-            why = f"{error} ({error.__cause__})" if error.__cause__ else error
-            raise WorkerStartError(f"the worker could not be made: {why}") from error
+            raise _not_made(error) from error
         self._own(worker, recorder, executor="activity_executor" not in options)
         self._task = asyncio.create_task(worker.run(), name=f"worker {self.task_queue}")
         try:
@@ -229,6 +228,16 @@ class BackgroundWorker:
         return _html.card("Worker", facts)
 
 
+def _not_made(error: Exception) -> WorkerError:
+    if str(error).startswith("Failed validating workflow"):
+        return WorkflowDefinitionError(
+            f"{error}: {error.__cause__}. The workflow sandbox loads the file again for each run: "
+            "keep what the clock, chance or files decide out of its top level, or import it with "
+            "`with workflow.unsafe.imports_passed_through():`"
+        )
+    return WorkerStartError(f"the worker could not be made: {error}")
+
+
 async def until_polling(worker: Worker, task: asyncio.Task[None]) -> None:
     """Return when the server has accepted the worker; raise `WorkerStartError` when it has not."""
     while not worker.is_running:
@@ -270,7 +279,8 @@ class _LogTail(logging.Handler):
             self._lines.append(self.format(record))
         except Exception as error:
             # A line that cannot be formatted must not fail the activity that logs it.
-            self._lines.append(f"unreadable log line of {record.name}, {record.msg!r}: {error}")
+            text = str(record.msg).partition(" ({")[0]
+            self._lines.append(f"unreadable log line of {record.name}, {text!r}: {error}")
 
     def text(self, lines: int) -> str:
         return "\n".join(list(self._lines)[-lines:])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
@@ -175,7 +177,7 @@ class EverythingWorkflow:
         )
         await workflow.sleep(0.3)
         running.cancel()
-        await asyncio.wait([running])
+        await workflow.wait([running])
 
     async def cancel_in_backoff(self) -> None:
         """Cancel an activity that waits for its second attempt."""
@@ -187,7 +189,7 @@ class EverythingWorkflow:
         )
         await workflow.sleep(0.5)
         waiting.cancel()
-        await asyncio.wait([waiting])
+        await workflow.wait([waiting])
 
     @workflow.signal
     async def tell(self, text: str) -> None:
@@ -233,7 +235,7 @@ WORKFLOWS = [
     FailingWorkflow,
     HourWorkflow,
 ]
-ACTIVITIES = [
+ACTIVITIES: list[Callable[..., Any]] = [
     echo,
     fail_for_good,
     fail_until,

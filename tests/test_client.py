@@ -16,6 +16,7 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
+    WorkflowUpdateStage,
 )
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import (
@@ -123,8 +124,6 @@ def test_signals_queries_and_updates_reach_the_workflow(counter: LabWorkflowHand
 
 
 def test_an_update_can_be_started_and_taken_up_later(counter: LabWorkflowHandle[int]) -> None:
-    from temporalio.client import WorkflowUpdateStage
-
     update = counter.start_update(
         zoo.Counter.add_and_tell, 5, wait_for_stage=WorkflowUpdateStage.ACCEPTED
     )

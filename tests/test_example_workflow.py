@@ -337,13 +337,13 @@ def test_a_run_canceled_before_it_began_calls_no_activity(config: LabConfig) -> 
         assert scheduled_types(handle) == []
 
 
-def test_two_runs_with_the_same_seed_and_id_meet_the_same_fate(lab: Lab) -> None:
+def test_runs_with_the_same_seed_meet_the_same_faults_whatever_their_id(lab: Lab) -> None:
     faults = FaultPlan({}, {AI: 0.5}, latency=Latency("uniform", 0, 0.01))
     retry = {AI: RetrySettings(0.02, 1)}
     request = WorkflowInput("text", "u-1", faults, seed=11, retry=retry)
     counts = []
     for _ in range(2):
-        handle = lab.start_workflow(ExampleWorkflow.run, request, id=f"fate-{lab.task_queue}")
+        handle = lab.start_workflow(ExampleWorkflow.run, request)
         handle.result(timeout=PATIENCE_S)
         mine = [r for r in attempts(lab, handle) if r["run_id"] == handle.run_id]
         counts.append([record["outcome"] for record in mine])

@@ -19,9 +19,9 @@ AI = "simulate_ai_call"
 LAWS = [Latency("constant", 0.3), Latency("uniform", 0.1, 0.4), Latency("lognormal", 0.2, 0.6)]
 
 
-def meets(plan: FaultPlan, attempt: int = 1, *, seed: int = 7, workflow_id: str = "req") -> Fate:
+def meets(plan: FaultPlan, attempt: int = 1, *, seed: int = 7) -> Fate:
     """Return the fate of an attempt of the AI call."""
-    return fate(plan, seed, workflow_id, AI, attempt)
+    return fate(plan, seed, AI, attempt)
 
 
 def drawn(latency: Latency, n: int = 4000) -> list[float]:
@@ -50,7 +50,7 @@ def test_the_first_attempts_hang_and_may_fail_afterwards() -> None:
 
 def test_a_plan_strikes_only_the_activities_that_it_names() -> None:
     plan = FaultPlan({AI: 9}, {AI: 1.0}, {AI: 9})
-    assert fate(plan, 7, "req", "process_ai_task", 1) == Fate(latency_s=0.02)
+    assert fate(plan, 7, "process_ai_task", 1) == Fate(latency_s=0.02)
 
 
 def test_probability_one_always_fails_and_zero_never_does() -> None:
@@ -62,7 +62,7 @@ def test_probability_one_always_fails_and_zero_never_does() -> None:
 
 def test_attempts_fail_with_about_the_given_probability() -> None:
     plan = FaultPlan({}, {AI: 0.3})
-    failed = sum(bool(meets(plan, workflow_id=f"req-{n}").failure) for n in range(4000))
+    failed = sum(bool(meets(plan, seed=n).failure) for n in range(4000))
     # Four standard errors of a binomial share with n = 4000.
     assert failed / 4000 == pytest.approx(0.3, abs=4 * math.sqrt(0.3 * 0.7 / 4000))
 
@@ -104,17 +104,16 @@ def test_a_lognormal_latency_without_spread_or_median_is_constant() -> None:
 
 
 @pytest.mark.parametrize("latency", LAWS[1:])
-def test_seed_workflow_activity_and_attempt_each_change_the_draw(latency: Latency) -> None:
+def test_seed_activity_and_attempt_each_change_the_draw(latency: Latency) -> None:
     plan = FaultPlan(latency=latency)
     fates = [
-        fate(plan, 7, "req", AI, 1),
-        fate(plan, 8, "req", AI, 1),
-        fate(plan, 7, "other", AI, 1),
-        fate(plan, 7, "req", "process_ai_task", 1),
-        fate(plan, 7, "req", AI, 2),
+        fate(plan, 7, AI, 1),
+        fate(plan, 8, AI, 1),
+        fate(plan, 7, "process_ai_task", 1),
+        fate(plan, 7, AI, 2),
     ]
-    assert len({one.latency_s for one in fates}) == 5
-    assert fate(plan, 7, "req", AI, 1) == fates[0]
+    assert len({one.latency_s for one in fates}) == 4
+    assert fate(plan, 7, AI, 1) == fates[0]
 
 
 _CHILD = """
@@ -123,7 +122,7 @@ from projectai_lab.faults import fate
 from projectai_lab.models import FaultPlan, Latency
 plans = [FaultPlan({}, {"simulate_ai_call": 0.5}, latency=Latency(law, 0.1, 0.4))
          for law in ("constant", "uniform", "lognormal")]
-fates = [fate(plan, 7, "req", "simulate_ai_call", n) for plan in plans for n in range(1, 20)]
+fates = [fate(plan, 7, "simulate_ai_call", n) for plan in plans for n in range(1, 20)]
 print(json.dumps([[one.latency_s, one.failure] for one in fates]))
 """
 
@@ -141,7 +140,7 @@ def test_another_process_draws_the_same_fates() -> None:
         for seed in ("1", "2")
     ]
     here = [
-        fate(FaultPlan({}, {AI: 0.5}, latency=Latency(law, 0.1, 0.4)), 7, "req", AI, n)
+        fate(FaultPlan({}, {AI: 0.5}, latency=Latency(law, 0.1, 0.4)), 7, AI, n)
         for law in ("constant", "uniform", "lognormal")
         for n in range(1, 20)
     ]

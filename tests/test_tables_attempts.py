@@ -49,7 +49,7 @@ def run(*events: HistoryEvent, clock: str = "fast") -> History:
 
 def scheduled(event_id: int = 5, seconds: float = 0, **more: Any) -> HistoryEvent:
     """Make a Scheduled event with backoffs of 10, 20, 25, 25 … and a start-to-close of 100 s."""
-    given = {
+    given: dict[str, Any] = {
         "activityId": "1",
         "activityType": {"name": "work"},
         "startToCloseTimeout": text(100),
@@ -64,11 +64,14 @@ def scheduled(event_id: int = 5, seconds: float = 0, **more: Any) -> HistoryEven
 
 def closing(attempt: int, start: float, end: float, last: dict[str, Any] | None = None) -> Any:
     """Make the Started and Completed events of the last attempt."""
-    more = {"lastFailure": last} if last else {}
+    more: dict[str, Any] = {"lastFailure": last} if last else {}
     return (
         event(
             *(6, start, "ACTIVITY_TASK_STARTED"),
-            **{"scheduledEventId": 5, "attempt": attempt, "identity": "7@b", **more},
+            scheduledEventId=5,
+            attempt=attempt,
+            identity="7@b",
+            **more,
         ),
         event(7, end, "ACTIVITY_TASK_COMPLETED", scheduledEventId=5, startedEventId=6),
     )

@@ -16,7 +16,6 @@ from temporalio.client import WorkflowHistory
 
 from projectai_lab import tables
 from projectai_lab.errors import TableError
-from projectai_lab.tables import schema
 from tests.data import NAMES, golden, goldens
 
 KINDS = {name: number for name, number in EventType.items() if number}
@@ -194,10 +193,7 @@ def test_each_event_type_has_its_attributes_and_each_attributes_a_type() -> None
     attributes = {f.name for f in HistoryEvent.DESCRIPTOR.oneofs_by_name["attributes"].fields}
     kinds = {kind.removeprefix("EVENT_TYPE_").lower() + "_event_attributes" for kind in KINDS}
     assert attributes == kinds
-    values = schema.dtype(
-        next(c for c in schema.TABLES["events"].columns if c.name == "event_type")
-    ).categories
-    assert len(values) == len(KINDS)
+    assert len(tables.events([]).event_type.cat.categories) == len(KINDS)
 
 
 def test_an_event_type_from_the_future_is_na_and_no_error() -> None:

@@ -189,6 +189,13 @@ class Counter:
         self._total += number
         return self._total
 
+    @workflow.update
+    async def add_slowly(self, number: int, seconds: float) -> int:
+        """Sleep, then add a number and return the sum."""
+        await workflow.sleep(seconds)
+        self._total += number
+        return self._total
+
     @add_and_tell.validator
     def only_positive(self, number: int) -> None:
         """Refuse negative numbers."""

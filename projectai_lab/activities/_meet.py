@@ -14,9 +14,7 @@ from projectai_lab.models import WorkflowInput
 def fate_here(request: WorkflowInput) -> Fate:
     """Return the fate of the running activity attempt."""
     info = activity.info()
-    return fate(
-        request.faults, request.seed, info.workflow_id or "", info.activity_type, info.attempt
-    )
+    return fate(request.faults, request.seed, info.activity_type, info.attempt)
 
 
 async def meet(request: WorkflowInput, here: Fate) -> None:

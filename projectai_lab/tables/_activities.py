@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from operator import attrgetter
 from typing import Any
 
@@ -23,13 +24,26 @@ from projectai_lab.tables._runs import (
     size,
 )
 
-_NO_POLICY = (None,) * 9
-_SETTINGS = attrgetter(
-    "retry_policy",
-    *(f"{name}_timeout" for name in ("schedule_to_close", "schedule_to_start")),
-    *("start_to_close_timeout", "heartbeat_timeout"),
+# Column → attribute of `Activity`.
+_PLAIN = {
+    **{name: f"run.{name}" for name in ("namespace", "workflow_id", "run_id")},
+    **{name: name for name in ("scheduled_event_id", "activity_id", "activity_type")},
+    **{name: name for name in ("is_local", "status")},
+    "scheduled_time": "scheduled_ns",
+    "last_started_time": "started_ns",
+    "closed_time": "closed_ns",
+}
+_POLICY = (
+    *("initial_interval_s", "backoff_coefficient", "maximum_interval_s", "maximum_attempts"),
+    *("non_retryable_types", "schedule_to_close_timeout_s", "schedule_to_start_timeout_s"),
+    *("start_to_close_timeout_s", "heartbeat_timeout_s"),
 )
-Policies = dict[tuple[bytes, ...], tuple[Any, ...]]
+_PARTS = (
+    *("total_s", "exec_s", "backoff_s", "queue_s", "unattributed_s"),
+    "planned_backoff_s",
+)
+_SETTINGS = attrgetter("retry_policy", *(name.removesuffix("_s") for name in _POLICY[5:]))
+Policies = dict[tuple[Any, ...], tuple[Any, ...]]
 
 
 @gc_paused()
@@ -43,36 +57,34 @@ def activities(histories: Histories, recorder: Iterable[Record] | None = None) -
     """
     runs = runs_of(histories)
     found = with_attempts(activities_of(runs), recorder)
+    known = [one for one, _ in found]
     policies: Policies = {}
-    rows = [_row(one, of_one, policies) for one, of_one in found]
-    return schema.frame("activities", rows, clock=clock_of(runs))
+    data: dict[str, Any] = {
+        **{column: list(map(attrgetter(name), known)) for column, name in _PLAIN.items()},
+        **_columns(_POLICY, [_policy(one.scheduled, policies) for one in known]),
+        **_columns(_PARTS, [_parts(one, of_one) for one, of_one in found]),
+        "task_queue": [(one.scheduled and one.scheduled.task_queue.name) or None for one in known],
+        "worker_identity": [of_one[-1].worker_identity if of_one else None for _, of_one in found],
+        "attempts": [of_one[-1].attempt if of_one else None for _, of_one in found],
+        "failures": list(map(_failures, known)),
+        "retry_state": list(map(_retry_state, known)),
+        "input_bytes": [_bytes(one.scheduled, "input") for one in known],
+        "result_bytes": list(map(_result_bytes, known)),
+    }
+    return schema.frame("activities", data, clock=clock_of(runs))
 
 
-def _row(activity: Activity, attempts: Sequence[Attempt], policies: Policies) -> tuple[Any, ...]:
-    run, scheduled = activity.run, activity.scheduled
-    latest = attempts[-1].worker_identity if attempts else None
-    return (
-        *(run.namespace, run.workflow_id, run.run_id, activity.scheduled_event_id),
-        *(activity.activity_id, activity.activity_type),
-        scheduled.task_queue.name or None if scheduled else None,
-        *(latest, activity.is_local, activity.status),
-        *(activity.scheduled_ns, activity.started_ns, activity.closed_ns),
-        attempts[-1].attempt if attempts else None,
-        *(_NO_POLICY if scheduled is None else _policy(scheduled, policies)),
-        *_parts(activity, attempts),
-        _failures(activity),
-        _retry_state(activity),
-        size(scheduled.input) if scheduled and scheduled.HasField("input") else None,
-        _result_bytes(activity),
-    )
+def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, Sequence[Any]]:
+    return dict(zip(names, zip(*rows, strict=True) if rows else repeat(()), strict=False))
 
 
 def _policy(scheduled: Any, known: Policies) -> tuple[Any, ...]:
     """Return the columns of policy and timeouts, decoded once for each that occurs."""
-    parts = _SETTINGS(scheduled)
-    key = tuple([part.SerializeToString() for part in parts])
+    if scheduled is None:
+        return (None,) * len(_POLICY)
+    policy, *timeouts = _SETTINGS(scheduled)
+    key = (policy.SerializeToString(), *[(wait.seconds, wait.nanos) for wait in timeouts])
     if key not in known:
-        policy, *timeouts = parts
         known[key] = (
             seconds(policy.initial_interval),
             policy.backoff_coefficient or None,
@@ -120,4 +132,10 @@ def _result_bytes(activity: Activity) -> int | None:
         return None
     if activity.is_local:
         return size(activity.closed.details["result"]) if "result" in activity.closed.details else 0
-    return size(activity.closed.result) if activity.closed.HasField("result") else None
+    return _bytes(activity.closed, "result")
+
+
+def _bytes(attributes: Any, name: str) -> int | None:
+    if attributes is None or not attributes.HasField(name):
+        return None
+    return size(getattr(attributes, name))

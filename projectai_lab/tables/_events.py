@@ -95,8 +95,9 @@ def _read(data: Columns, found: Sequence[HistoryEvent], rows: np.ndarray, plan: 
 
 def _read_failures(data: Columns, attributes: Sequence[Any], rows: np.ndarray, plan: Plan) -> None:
     assert plan.failure
-    holders = zip(rows.tolist(), map(plan.failure, attributes), strict=True)
-    for row, (holder, name) in holders:
+    parent, name = plan.failure
+    holders = map(parent, attributes) if parent else attributes
+    for row, holder in zip(rows.tolist(), holders, strict=True):
         if holder.HasField(name):
             facts = failure_facts(holder, name)
             data["failure_type"][row] = facts.failure_type

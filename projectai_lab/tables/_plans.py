@@ -65,13 +65,13 @@ class Plan(NamedTuple):
     """How to read one event type; `read` gives the values of `columns` from its attributes.
 
     `opener` is the attribute that names the Event which opened the group; "" where that is the
-    Event itself.
+    Event itself. `failure` is the field that may hold one, and what gives its parent message.
     """
 
     attributes: Callable[[HistoryEvent], Any]
     columns: tuple[str, ...]
     read: Callable[[Any], tuple[Any, ...]]
-    failure: Callable[[Any], tuple[Any, str]] | None
+    failure: tuple[Callable[[Any], Any] | None, str] | None
     payload_bytes: Callable[[Any], int | None] | None
     group_kind: int
     opener: str
@@ -128,13 +128,12 @@ def _reader(paths: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*paths, paths[0]) if paths else lambda attributes: ()
 
 
-def _at(path: str | None) -> Callable[[Any], tuple[Any, str]] | None:
-    """Return what gives the message that holds the field, and the field's name."""
+def _at(path: str | None) -> tuple[Callable[[Any], Any] | None, str] | None:
+    """Return what gives the message that holds a field (None: it is at hand), and its name."""
     if path is None:
         return None
     parent, _, name = path.rpartition(".")
-    holder: Callable[[Any], Any] = attrgetter(parent) if parent else lambda attributes: attributes
-    return lambda attributes: (holder(attributes), name)
+    return attrgetter(parent) if parent else None, name
 
 
 def _payload_reader(message: Descriptor) -> Callable[[Any], int | None] | None:
@@ -145,10 +144,11 @@ def _payload_reader(message: Descriptor) -> Callable[[Any], int | None] | None:
         return None
     if field.message_type.GetOptions().map_entry:
         return lambda a: sum(size(payloads) for payloads in a.details.values()) or None
+    parent, name = at
     one = field.message_type.name == "Payload"
 
     def measure(attributes: Any) -> int | None:
-        holder, name = at(attributes)
+        holder = parent(attributes) if parent else attributes
         if not holder.HasField(name):
             return None
         value = getattr(holder, name)
