@@ -209,7 +209,7 @@ def _verdict(error: BaseException | None) -> dict[str, Any]:
     return {
         "outcome": "CANCELED" if is_cancelled_exception(error) else "FAILED",
         "failure_type": (application.type if application else None) or type(error).__name__,
-        "failure_message": str(error)[:_MESSAGE_CHARS],
+        "failure_message": (application.message if application else str(error))[:_MESSAGE_CHARS],
         "non_retryable": bool(application and application.non_retryable),
         "next_retry_delay_s": delay.total_seconds() if delay else None,
     }

@@ -167,14 +167,18 @@ async def _refs(
 async def _fetch(
     client: Client, workflow_id: str, run_id: str | None, clock: str | None
 ) -> History | None:
-    try:
-        found = await client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        _log.warning("Workflow Id %s, Run Id %s is gone: left out", workflow_id, run_id)
-        return None
-    return History(workflow_id, found.events, client.namespace, clock)
+    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
+    # Looking into the archive costs the server one more lookup a run: so only for what is gone.
+    for skip_archival in (True, False):
+        try:
+            found = await handle.fetch_history(skip_archival=skip_archival)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+        else:
+            return History(workflow_id, found.events, client.namespace, clock)
+    _log.warning("Workflow Id %s, Run Id %s is gone: left out", workflow_id, run_id)
+    return None
 
 
 def _read(path: Path) -> str:
@@ -185,9 +189,7 @@ def _read(path: Path) -> str:
             f"there is no file {path}; histories.save(history, path) makes one", path=path
         ) from error
     except IsADirectoryError as error:
-        raise _unusable(
-            path, "is a directory; histories.load_all(path) reads all in it"
-        ) from error
+        raise _unusable(path, "is a directory; histories.load_all(path) reads all in it") from error
     except UnicodeDecodeError as error:
         raise _unusable(path, "is not text, so not the JSON of a history") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,8 +24,6 @@ def no_settings_from_outside(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Keep the developer's own TEMPORAL_* variables and profile file out of the tests."""
-    import os
-
     for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-profile"))
@@ -63,7 +62,11 @@ def lab(config: LabConfig, server: DevServer | None) -> Iterator[Lab]:
 @pytest.fixture
 def new_id() -> Callable[[str], str]:
     """Return a maker of fresh Workflow Ids."""
-    return lambda name="test": f"{name}-{uuid.uuid4().hex[:12]}"
+
+    def make(name: str) -> str:
+        return f"{name}-{uuid.uuid4().hex[:12]}"
+
+    return make
 
 
 @pytest.fixture(autouse=True, scope="session")

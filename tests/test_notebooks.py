@@ -12,6 +12,7 @@ import pytest
 
 from projectai_lab import histories, notebooks, tables
 from projectai_lab.devserver import DevServer
+from projectai_lab.errors import NotebookError
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -70,7 +71,7 @@ def test_a_broken_promise_turns_the_notebook_red(tmp_path: Path) -> None:
     for cell in notebook.cells:
         cell.source = cell.source.replace("assert result.success", "assert not result.success")
     nbformat.write(notebook, tmp_path / "broken.ipynb")
-    with pytest.raises(notebooks.NotebookError, match="assert not result.success"):
+    with pytest.raises(NotebookError, match="assert not result.success"):
         notebooks.run(
             tmp_path / "broken.ipynb",
             parameters={"output_dir": str(tmp_path)},

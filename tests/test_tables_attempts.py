@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -247,6 +249,28 @@ def test_a_report_after_the_limit_is_late(outcome: str) -> None:
     assert bool(first.late_report)
 
 
+def test_a_run_time_above_the_limit_alone_tells_a_late_report() -> None:
+    records = [record(1, 0, 1, 120.0), record(2, 131, 131, 1.0), record(3, 152, 152, 1.0)]
+    first = of(run(scheduled(), *closing(3, 152, 153, BUSY)), records).loc[1]
+    assert bool(first.late_report)
+    assert first.time_quality == "inferred"
+
+
+def test_an_attempt_that_ran_on_when_the_next_was_due_alone_tells_a_late_report() -> None:
+    asked = scheduled(heartbeatTimeout=text(5))
+    records = [record(1, 0, 1, 50.0), record(2, 16, 16, 1.0), record(3, 37, 37, 1.0)]
+    first = of(run(asked, *closing(3, 37, 38, BUSY)), records).loc[1]
+    assert bool(first.late_report)
+    assert first.timeout_type == "HEARTBEAT"
+
+
+def test_the_delay_of_a_late_report_in_the_middle_does_not_count_either() -> None:
+    late = record(1, 0, 1, 120.0, next_retry_delay_s=4.0)
+    records = [late, record(2, 111, 111, 1.0), record(3, 132, 132, 1.0)]
+    table = of(run(scheduled(), *closing(3, 132, 133, BUSY)), records)
+    assert table.backoff_planned_s[2] == 10
+
+
 def test_due_again_before_start_to_close_can_only_be_the_heartbeat() -> None:
     asked = scheduled(heartbeatTimeout=text(5))
     records = [record(1, 0, 1, None), record(2, 16, 16, 1.0), record(3, 37, 37, 1.0)]
@@ -337,6 +361,27 @@ def test_a_local_activity_has_worker_times_only() -> None:
     assert (local.time_quality == "measured_worker").all()
     assert local.server_outcome[3] == "COMPLETED"
     assert local.is_last.tolist() == [False, False, True]
+
+
+def marker(event_id: int, data: dict[str, Any] | str, name: str = "core_local_activity") -> Any:
+    """Make the Marker of a Local Activity."""
+    written = data if isinstance(data, str) else json.dumps(data)
+    payload = {"data": base64.b64encode(written.encode()).decode()}
+    details = {"data": {"payloads": [payload]}}
+    return event(event_id, 1, "MARKER_RECORDED", markerName=name, details=details)
+
+
+def test_markers_that_end_no_local_activity_give_no_rows() -> None:
+    local = {"activity_id": "1", "activity_type": "work", "attempt": 2, "backoff": None}
+    waiting = {**local, "backoff": {"seconds": 70, "nanos": 0}}
+    history = run(
+        marker(5, waiting), marker(6, "no json"), marker(7, {}), marker(8, local, "patch")
+    )
+    assert len(tables.activities(history)) == 0
+    assert len(tables.attempts(history)) == 0
+    ended = tables.attempts(run(marker(5, waiting), marker(6, local)))
+    assert ended.scheduled_event_id.tolist() == [6, 6]
+    assert ended.attempt.tolist() == [1, 2]
 
 
 def test_the_recorded_timeouts_are_told_as_they_happened() -> None:
