@@ -184,7 +184,7 @@ async def _heartbeats(client: Client, task_queue: str) -> tuple[set[str], set[st
         for beat in beats
         if beat.status == WorkerStatus.WORKER_STATUS_RUNNING
         and now - beat.heartbeat_time.seconds
-        < 3 + 2 * max(1, beat.elapsed_since_last_heartbeat.seconds)
+        < 2 + 2 * max(1, beat.elapsed_since_last_heartbeat.seconds)
     }
     return {beat.worker_identity for beat in beats}, alive
 

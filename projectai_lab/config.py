@@ -160,8 +160,6 @@ def _check_address(address: str, source: str) -> None:
 
 
 def _check_files(tls: ClientConfigTLS | None) -> None:
-    for source in (
-        (tls.server_root_ca_cert, tls.client_cert, tls.client_private_key) if tls else ()
-    ):
+    for source in (tls.server_root_ca_cert, tls.client_cert, tls.client_private_key) if tls else ():
         if isinstance(source, Path) and not source.is_file():
             raise ConfigError(f"the TLS settings name {str(source)!r}, which is not a file")

@@ -67,7 +67,7 @@ class RetrySettings:
         if self.maximum_attempts < 0 or self.maximum_attempts != int(self.maximum_attempts):
             raise ValueError(f"maximum_attempts must be 0, 1, 2 …, got {self.maximum_attempts}")
         if isinstance(self.non_retryable_error_types, str):
-            raise ValueError("non_retryable_error_types takes several: (\"InvalidInput\",)")
+            raise ValueError('non_retryable_error_types takes several: ("InvalidInput",)')
 
 
 @dataclass(frozen=True)

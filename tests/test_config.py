@@ -196,7 +196,7 @@ def test_a_word_that_is_no_switch_does_not_turn_tls_off_in_silence() -> None:
 
 
 def test_an_api_key_never_travels_in_the_clear() -> None:
-    with pytest.raises(ConfigError, match="TLS is disabled.*unset TEMPORAL_TLS or TEMPORAL_API_"):
+    with pytest.raises(ConfigError, match=r"TLS is disabled.*unset TEMPORAL_TLS or TEMPORAL_API"):
         LabConfig.load(env={"TEMPORAL_API_KEY": "k", "TEMPORAL_TLS": "false"})
 
 
@@ -229,7 +229,7 @@ def test_a_misspelt_profile_name_is_named(profile_file: str) -> None:
 
 def test_a_misspelt_key_in_the_profile_is_named_with_the_known_ones(tmp_path: Path) -> None:
     env = written(tmp_path, '[profile.default]\nadress = "x.example:1"\n')
-    with pytest.raises(ConfigError, match="line 2.*unknown field `adress`, expected one of `addr"):
+    with pytest.raises(ConfigError, match=r"line 2.*unknown field `adress`, expected one of `ad"):
         LabConfig.load(env=env)
 
 

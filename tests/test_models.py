@@ -75,9 +75,7 @@ def test_wrongly_typed_data_arrives_to_be_rejected_with_a_reason(data: Any) -> N
 @pytest.mark.parametrize(
     ("duration", "expected"), [(timedelta(minutes=1.5), 90.0), (3, 3.0), (0.25, 0.25)]
 )
-def test_a_duration_is_a_timedelta_or_seconds(
-    duration: models.Duration, expected: float
-) -> None:
+def test_a_duration_is_a_timedelta_or_seconds(duration: models.Duration, expected: float) -> None:
     assert seconds(duration) == expected
 
 
@@ -133,7 +131,7 @@ def test_a_setting_out_of_range_is_named(make: Callable[[], object], message: st
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (RetrySettings, {"non_retryable_error_types": "Invalid"}, "takes several: (\"InvalidInp"),
+        (RetrySettings, {"non_retryable_error_types": "Invalid"}, 'takes several: ("InvalidInp'),
         (RetrySettings, {"maximum_attempts": 1.5}, "maximum_attempts must be 0, 1, 2 …, got 1.5"),
         (Latency, {"law": "normal"}, "law must be constant, uniform or lognormal, got 'normal'"),
         (FaultPlan, {"latency": 0.5}, "latency must be a Latency, got float: 0.5"),
@@ -161,5 +159,7 @@ def test_zero_latency_and_the_ends_of_a_probability_are_allowed() -> None:
 def test_models_stand_on_the_standard_library_alone() -> None:
     tree = ast.parse(Path(str(models.__file__)).read_text())
     imported = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    imported += [a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names]
+    imported += [
+        a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names
+    ]
     assert {str(name).partition(".")[0] for name in imported} <= sys.stdlib_module_names

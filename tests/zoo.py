@@ -45,6 +45,18 @@ async def log_and_fail(message: str) -> None:
 
 
 @activity.defn
+async def raise_plainly(message: str) -> None:
+    """Raise an exception that is none of Temporal's."""
+    raise KeyError(message)
+
+
+@activity.defn
+async def fail_with_delay(seconds: float) -> None:
+    """Fail and say when to try again."""
+    raise ApplicationError("later", type="Busy", next_retry_delay=timedelta(seconds=seconds))
+
+
+@activity.defn
 async def log_badly() -> str:
     """Log a line whose arguments do not fit its format."""
     activity.logger.warning("%d items", "many")
@@ -269,11 +281,13 @@ WORKFLOWS: tuple[type, ...] = (
 ACTIVITIES: tuple[Callable[..., Any], ...] = (
     count_running,
     fail_always,
+    fail_with_delay,
     greet,
     greet_in_thread,
     hold,
     log_and_fail,
     log_badly,
+    raise_plainly,
     wait_for_file,
 )
 
@@ -285,3 +299,8 @@ def until(condition: Callable[[], Any], within_s: float = 10.0) -> Any:
         assert time.monotonic() < deadline, f"not true within {within_s:g} s"
         time.sleep(0.01)
     return answer
+
+
+def shout(text: str) -> str:
+    """Answer as an AI that raises its voice."""
+    return text.upper()

@@ -1,0 +1,246 @@
+"""The law of the house: who may import whom, how long a file is, what an import may do."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import projectai_lab
+
+HOUSE = Path(projectai_lab.__file__).parent
+MAX_LINES = 300
+
+# Who may import whom of ours. A package counts as one module. An edge that is missing here is
+# missing on purpose: add it only together with the picture in the README.
+LAW: dict[str, set[str]] = {
+    "errors": set(),
+    "models": set(),
+    "_html": set(),
+    "_watchdog": set(),
+    "config": {"errors"},
+    "_loop": {"errors"},
+    "_connect": {"errors", "config"},
+    "_troubles": {"errors", "_connect"},
+    "_waits": {"errors", "_connect", "_troubles"},
+    "faults": {"models"},
+    "activities": {"models", "faults"},
+    "workflows": {"models", "activities"},
+    "devserver": {"errors", "config", "_loop", "_html", "_watchdog"},
+    "histories": {"errors"},
+    "client": {
+        "errors", "config", "models", "histories", "_loop", "_html", "_connect", "_troubles",
+        "_waits",
+    },
+    "attempts": {"errors"},
+    "worker": {
+        "errors", "config", "models", "attempts", "workflows", "activities", "_loop", "_html",
+        "_connect",
+    },
+    "worker_process": {"errors", "config", "models", "attempts", "worker", "_html"},
+    "lab": {
+        "errors", "config", "models", "histories", "attempts", "activities", "workflows", "client",
+        "devserver", "worker", "worker_process", "_loop", "_html", "_connect",
+    },
+    "controller": {
+        "errors", "config", "models", "client", "lab", "workflows", "_loop", "_connect",
+        "_troubles", "_waits",
+    },
+    "_frames": {"errors"},
+    "tables": {"errors"},
+    "retries": {"models", "tables", "_frames"},
+    "latency": {"errors", "tables", "_frames"},
+    "plots": {"tables", "retries", "latency", "_frames"},
+    "_notebook_files": {"errors"},
+    "notebooks": {"errors", "_notebook_files"},
+    "__init__": {"config", "errors", "lab", "controller", "models", "_loop"},
+    "__main__": {"cli"},
+}  # fmt: skip
+EVERYTHING = {"cli"}
+"""Modules of the roof that may import all others, except `__main__`."""
+
+# Which modules may use a package from outside, or one of the two that make code concurrent.
+OUTSIDE: dict[str, set[str]] = {
+    "temporalio": {
+        "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
+        "client", "attempts", "worker", "lab", "controller", "histories", "tables", "cli",
+    },
+    "google": {"_troubles", "_waits", "histories", "tables"},
+    "asyncio": {
+        "_loop", "_connect", "_troubles", "_waits", "activities", "workflows", "client", "worker",
+        "histories", "cli",
+    },
+    "threading": {"_loop", "cli"},
+    "pandas": {"_frames", "tables", "retries", "latency", "plots", "cli"},
+    "numpy": {"tables", "retries", "latency", "plots"},
+    "matplotlib": {"plots"},
+    "papermill": {"notebooks"},
+    "nbconvert": {"notebooks"},
+    "jupyter_client": {"notebooks"},
+    "tqdm": {"histories", "notebooks"},
+    "nest_asyncio": {"_loop"},
+}  # fmt: skip
+
+HEAVY = ("pandas", "numpy", "matplotlib", "papermill", "ipywidgets", "nbconvert", "IPython")
+
+
+def files() -> list[Path]:
+    """Return the source files."""
+    return sorted(HOUSE.rglob("*.py"))
+
+
+def module_of(file: Path) -> str:
+    """Return the name in the law of a source file."""
+    first = file.relative_to(HOUSE).parts[0]
+    return first.removesuffix(".py")
+
+
+@cache
+def tree_of(file: Path) -> ast.Module:
+    """Return the parsed source."""
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Yield the full name of all that a file imports, at whatever depth."""
+    for node in ast.walk(tree_of(file)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name}: import by full name"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def own(name: str) -> str | None:
+    """Return the module of ours that an import means, None for somebody else's."""
+    first, *rest = name.split(".")
+    if first != "projectai_lab":
+        return None
+    is_module = rest and ((HOUSE / rest[0]).is_dir() or (HOUSE / f"{rest[0]}.py").is_file())
+    return rest[0] if is_module else "__init__"
+
+
+def edges() -> set[tuple[str, str]]:
+    """Return each pair (importer, imported) of our modules."""
+    pairs = {(module_of(file), own(name)) for file in files() for name in imported(file)}
+    return {(one, other) for one, other in pairs if other and one != other}
+
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def public(file: Path) -> Iterator[tuple[str, Definition]]:
+    """Yield the public functions, classes and methods of a file, overloads left out."""
+    for node in tree_of(file).body:
+        if not isinstance(node, Definition) or node.name.startswith("_"):
+            continue
+        yield node.name, node
+        for part in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(part, Definition) and not part.name.startswith("_"):
+                decorators = {ast.unparse(one) for one in part.decorator_list}
+                if "overload" not in decorators:
+                    yield f"{node.name}.{part.name}", part
+
+
+def fresh(code: str) -> Any:
+    """Run code in a fresh interpreter, which prints JSON last, and return that."""
+    path = os.pathsep.join([str(HOUSE.parent), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_module_stands_in_the_law_and_the_law_names_no_other() -> None:
+    assert {module_of(file) for file in files()} == set(LAW) | EVERYTHING
+
+
+def test_no_module_imports_another_against_the_law() -> None:
+    against = [
+        f"{one} imports {other}"
+        for one, other in sorted(edges())
+        if (other not in LAW[one] if one in LAW else other == "__main__")
+    ]
+    assert against == []
+
+
+def test_the_law_has_no_circle() -> None:
+    order = list(graphlib.TopologicalSorter(LAW).static_order())
+    assert order.index("errors") < order.index("client") < order.index("lab")
+
+
+def test_the_index_loads_a_name_from_where_the_law_allows() -> None:
+    assert set(projectai_lab._HOMES.values()) <= LAW["__init__"]
+
+
+def test_packages_from_outside_are_used_where_the_law_allows() -> None:
+    against = []
+    for file in files():
+        for name in imported(file):
+            package = name.partition(".")[0]
+            free = package in sys.stdlib_module_names and package not in OUTSIDE
+            if not free and not own(name) and module_of(file) not in OUTSIDE.get(package, ()):
+                against.append(f"{module_of(file)} imports {package}")
+    assert sorted(set(against)) == []
+
+
+@pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(HOUSE)))
+def test_a_file_is_short_says_what_it_is_and_documents_what_is_public(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+    assert ast.get_docstring(tree_of(file)), "the module has no docstring"
+    undocumented = [name for name, node in public(file) if not ast.get_docstring(node)]
+    assert undocumented == []
+
+
+def test_only_the_command_line_prints() -> None:
+    printing = {
+        module_of(file)
+        for file in files()
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    }
+    assert printing <= {"cli"}
+
+
+@pytest.mark.parametrize("name", ["projectai_lab", "projectai_lab.workflows", "projectai_lab.lab"])
+def test_what_the_sandbox_and_a_lab_need_loads_nothing_heavy(name: str) -> None:
+    code = f"import sys, json, {name}; print(json.dumps(sorted(sys.modules)))"
+    assert set(HEAVY).isdisjoint(fresh(code))
+
+
+def test_importing_every_module_prints_starts_and_sets_nothing() -> None:
+    names = [
+        ".".join(("projectai_lab", *file.relative_to(HOUSE).with_suffix("").parts))
+        for file in files()
+        if file.stem not in ("__main__", "__init__")
+    ]
+    code = f"""
+import importlib, json, logging, os, psutil, signal, sys, threading
+before = (dict(os.environ), os.getcwd(), signal.getsignal(signal.SIGINT),
+          signal.getsignal(signal.SIGTERM), list(logging.getLogger().handlers))
+for name in {names!r}:
+    importlib.import_module(name)
+after = (dict(os.environ), os.getcwd(), signal.getsignal(signal.SIGINT),
+         signal.getsignal(signal.SIGTERM), list(logging.getLogger().handlers))
+print(json.dumps([
+    before == after,
+    [thread.name for thread in threading.enumerate()],
+    len(psutil.Process().children()),
+]))
+"""
+    assert fresh(code) == [True, ["MainThread"], 0]

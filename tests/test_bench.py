@@ -1,0 +1,152 @@
+"""The benchmark measures what it says, on sizes too small to say anything of speed."""
+
+from __future__ import annotations
+
+import re
+import types
+
+import psutil
+import pytest
+
+from projectai_lab import tables
+from projectai_lab.devserver import DevServer
+from tests.bench import __main__ as bench
+from tests.bench import decode, fetch, opening, throughput
+from tests.bench.rounds import Row, in_turns, timed, typical_ratio
+from tests.bench.sides import Side
+
+
+def positive(rows: list[Row]) -> list[str]:
+    """Return what the rows tell of, having seen that they hold figures."""
+    for row in rows:
+        assert row.ours > 0, row
+        assert row.other > 0, row
+        assert row.ratio > 0, row
+    return [row.what for row in rows]
+
+
+def fake(*rows: Row) -> types.ModuleType:
+    """Return a measurement that needs no time."""
+    module = types.ModuleType("fake")
+    module.__dict__.update(measure=lambda: list(rows), METHOD="by invention")
+    return module
+
+
+def test_throughput_measures_lab_and_recorder_against_their_others() -> None:
+    rows = throughput.measure(rounds=1, runs=2)
+    assert positive(rows) == [
+        "throughput: Lab to plain SDK script",
+        "throughput: attempt recorder on to off",
+    ]
+    assert [row.at_least for row in rows] == [0.95, 0.95]
+
+
+def test_open_measures_with_and_without_imports() -> None:
+    without, with_imports = opening.measure(rounds=1)
+    positive([without, with_imports])
+    assert without.at_most == 1.2
+    assert with_imports.ours > without.ours
+    assert with_imports.other > without.other
+
+
+def test_open_reports_what_a_failed_side_wrote() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)the side 'nonsense' failed:.*KeyError"):
+        opening.in_fresh_interpreter("nonsense", "")
+
+
+def test_decode_measures_events_and_activities() -> None:
+    rows = decode.measure(events=50, rounds=1)
+    assert len(positive(rows)) == 3
+    assert [row.at_least for row in rows] == [8, 100, None]
+
+
+def test_decode_copies_a_run_under_ids_of_their_own_until_there_are_enough_events() -> None:
+    runs = decode.copies(60)
+    events = tables.events(runs)
+    assert len(events) >= 60
+    assert events.workflow_id.nunique() == len(runs) == events.run_id.nunique()
+    assert len(decode.normalized([event for run in runs for event in run.events])) == len(events)
+
+
+def test_fetch_measures_histories_with_and_without_tables() -> None:
+    rows = fetch.measure(runs=3, rounds=1)
+    assert positive(rows) == ["fetch: 3 histories and their tables", "fetch: 3 histories alone"]
+    assert [row.at_most for row in rows] == [1.15, None]
+
+
+def test_the_raw_side_starts_its_server_with_the_flags_of_our_own(server: DevServer | None) -> None:
+    if server is None:
+        pytest.skip("the server of --address was started by somebody else")
+    ours = psutil.Process(server.pid).cmdline()
+    begin = ours.index(opening.FLAGS[0])
+    assert sorted(ours[begin:]) == sorted(opening.FLAGS)
+
+
+def test_a_side_that_dies_is_an_error_and_not_a_wait(capfd: pytest.CaptureFixture[str]) -> None:
+    with Side("sdk", "127.0.0.1:1") as side, pytest.raises(RuntimeError, match="'sdk' died"):
+        side.seconds(1)
+    assert "Failed client connect" in capfd.readouterr().err
+
+
+def test_works_take_turns_in_mirrored_order(capsys: pytest.CaptureFixture[str]) -> None:
+    order: list[str] = []
+
+    def work(name: str) -> float:
+        order.append(name)
+        return len(order)
+
+    seconds = in_turns("demo", {"a": lambda: work("a"), "b": lambda: work("b")}, rounds=2)
+    assert order == ["a", "b", "b", "a"]
+    assert seconds == {"a": [1, 4], "b": [2, 3]}
+    assert capsys.readouterr().err.splitlines() == [
+        "bench: demo: round 1 of 2",
+        "bench: demo: round 2 of 2",
+    ]
+
+
+def test_a_slow_round_cancels_out_of_the_ratio() -> None:
+    assert typical_ratio([2.0, 20.0, 2.0], [1.0, 10.0, 4.0]) == 2.0
+
+
+def test_timed_work_returns_its_seconds() -> None:
+    done: list[int] = []
+    assert timed(lambda: done.append(1))() > 0
+    assert done == [1]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "wanted", "ok"),
+    [
+        (0.95, {"at_least": 0.95}, True),
+        (0.94, {"at_least": 0.95}, False),
+        (1.2, {"at_most": 1.2}, True),
+        (1.21, {"at_most": 1.2}, False),
+        (99.0, {}, True),
+    ],
+)
+def test_a_row_is_ok_when_its_ratio_is_as_wanted(
+    ratio: float, wanted: dict[str, float], ok: bool
+) -> None:
+    assert Row("x", 1, 1, "s", ratio, **wanted).ok is ok
+
+
+def test_one_missed_ratio_makes_the_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = Row("good", 12345, 2, "events/s", 2.0, at_least=1)
+    bad = Row("bad", 0.3124, 0.2, "s", 1.562, at_most=1.2)
+    monkeypatch.setattr(bench, "MEASUREMENTS", {"good": fake(good), "bad": fake(bad)})
+    assert bench.main(["good"]) == 0
+    assert bench.main([]) == 1
+    told = capsys.readouterr().out
+    assert re.search(r"^good +12,345 +2 +events/s +2\.00 +>= 1 +yes$", told, re.MULTILINE)
+    assert re.search(r"^bad +0\.312 +0\.2 +s +1\.56 +<= 1\.2 +NO$", told, re.MULTILINE)
+    assert "bad: by invention" in told
+    assert "load" in told
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["speed"]) == 2
+    assert "no measurement speed; there are decode, open, throughput, fetch" in (
+        capsys.readouterr().err
+    )
