@@ -12,10 +12,11 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from projectai_lab import _waits
+from projectai_lab._calls import explained, start
 from projectai_lab._connect import connect, translated
 from projectai_lab._loop import LoopThread, Say, logger
 from projectai_lab._troubles import FATAL, Trouble
-from projectai_lab.client import LabClient, explained, start
+from projectai_lab.client import LabClient
 from projectai_lab.config import LabConfig
 from projectai_lab.models import WorkflowInput, WorkflowOutput
 from projectai_lab.workflows import ExampleWorkflow

@@ -37,9 +37,14 @@ LAW: dict[str, set[str]] = {
     "workflows": {"models", "activities"},
     "devserver": {"errors", "config", "_loop", "_html", "_watchdog"},
     "histories": {"errors"},
+    "_calls": {"errors", "_connect"},
+    "_connection": {"errors", "config", "_loop", "_connect"},
+    "handle": {
+        "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles", "_waits",
+        "_calls",
+    },
     "client": {
-        "errors", "config", "models", "histories", "_loop", "_html", "_connect", "_troubles",
-        "_waits",
+        "errors", "config", "models", "histories", "handle", "_connect", "_connection", "_calls",
     },
     "attempts": {"errors"},
     "worker": {
@@ -52,8 +57,8 @@ LAW: dict[str, set[str]] = {
         "devserver", "worker", "worker_process", "_loop", "_html", "_connect",
     },
     "controller": {
-        "errors", "config", "models", "client", "lab", "workflows", "_loop", "_connect",
-        "_troubles", "_waits",
+        "errors", "config", "models", "client", "workflows", "_loop", "_connect", "_troubles",
+        "_waits", "_calls",
     },
     "_frames": {"errors"},
     "tables": {"errors"},
@@ -72,12 +77,13 @@ EVERYTHING = {"cli"}
 OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
-        "client", "attempts", "worker", "lab", "controller", "histories", "tables", "cli",
+        "_calls", "_connection", "handle", "client", "attempts", "worker", "lab", "controller",
+        "histories", "tables", "cli",
     },
     "google": {"_troubles", "_waits", "histories", "tables"},
     "asyncio": {
-        "_loop", "_connect", "_troubles", "_waits", "activities", "workflows", "client", "worker",
-        "histories", "cli",
+        "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
+        "workflows", "worker", "histories", "cli",
     },
     "threading": {"_loop", "cli"},
     "pandas": {"_frames", "tables", "retries", "latency", "plots", "cli"},

@@ -15,8 +15,8 @@ from temporalio.client import WorkflowFailureError
 
 from projectai_lab import FaultPlan, Lab, LabConfig, RetrySettings, TimeoutSettings, WorkflowInput
 from projectai_lab.attempts import AttemptLog, AttemptRecorder, read
-from projectai_lab.client import LabWorkflowHandle
 from projectai_lab.errors import HistoryFileError
+from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.workflows import ExampleWorkflow
 from tests import zoo
 

@@ -28,7 +28,7 @@ from temporalio.exceptions import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from projectai_lab.client import LabClient, LabWorkflowHandle
+from projectai_lab.client import LabClient
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import (
     LabClosedError,
@@ -36,6 +36,7 @@ from projectai_lab.errors import (
     PayloadError,
     ServerUnreachableError,
 )
+from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.histories import History
 from projectai_lab.lab import Lab
 from tests import zoo

@@ -376,14 +376,20 @@ def test_of_two_servers_that_want_a_new_database_at_once_one_gets_it(tmp_path: P
 # --- what can go wrong at the start ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("which", ["frontend", "UI"])
-def test_a_port_in_use_is_named_with_the_end_of_the_log(which: str, scratch: Path) -> None:
+@pytest.mark.parametrize(
+    ("which", "start"),
+    [
+        ("frontend", lambda port: DevServer.start(port=port)),
+        ("UI", lambda port: DevServer.start(ui_port=port)),
+    ],
+)
+def test_a_port_in_use_is_named_with_the_end_of_the_log(
+    which: str, start: Callable[[int], DevServer], scratch: Path
+) -> None:
     with DevServer.start() as first:
         taken = int(first.address.rpartition(":")[2])
         with pytest.raises(ServerStartError) as caught:
-            if which == "UI":
-                DevServer.start(ui_port=taken)
-            DevServer.start(port=taken)
+            start(taken)
         assert first.alive
     message = str(caught.value)
     assert "the Temporal server ended before it was healthy. The end of its log:" in message

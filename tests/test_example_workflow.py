@@ -20,8 +20,8 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.worker import Replayer
 
 from projectai_lab import histories
-from projectai_lab.client import LabWorkflowHandle
 from projectai_lab.config import LabConfig
+from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.lab import Lab
 from projectai_lab.models import (
     FaultPlan,

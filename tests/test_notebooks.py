@@ -71,7 +71,7 @@ def test_a_broken_promise_turns_the_notebook_red(tmp_path: Path) -> None:
     for cell in notebook.cells:
         cell.source = cell.source.replace("assert result.success", "assert not result.success")
     nbformat.write(notebook, tmp_path / "broken.ipynb")
-    with pytest.raises(NotebookError, match="assert not result.success"):
+    with pytest.raises(NotebookError, match=r"assert not result\.success"):
         notebooks.run(
             tmp_path / "broken.ipynb",
             parameters={"output_dir": str(tmp_path)},

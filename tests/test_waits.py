@@ -20,7 +20,7 @@ from temporalio.client import WorkflowUpdateStage
 from temporalio.service import RPCError
 
 from projectai_lab._troubles import Trouble
-from projectai_lab.client import LabClient, LabWorkflowHandle
+from projectai_lab.client import LabClient
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import (
     LabClosedError,
@@ -29,6 +29,7 @@ from projectai_lab.errors import (
     WorkflowStuckError,
     WorkflowTimeoutError,
 )
+from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.lab import Lab
 from tests import zoo
 

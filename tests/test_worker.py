@@ -21,9 +21,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, Interceptor, WorkerTuner
 
 from projectai_lab.attempts import AttemptLog
-from projectai_lab.client import LabWorkflowHandle
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import WorkerStartError, WorkflowDefinitionError
+from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.lab import Lab
 from projectai_lab.worker import BackgroundWorker, WorkerSpec, new_identity
 from tests import zoo

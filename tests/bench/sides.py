@@ -22,7 +22,7 @@ from temporalio.worker import Worker
 
 from projectai_lab import FaultPlan, Lab, LabConfig, Latency, WorkflowInput
 from projectai_lab.activities import process_ai_task, simulate_ai_call, validate_input
-from projectai_lab.client import LabWorkflowHandle
+from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.workflows import ExampleWorkflow
 
 ROOT = Path(__file__).parents[2]
