@@ -145,10 +145,10 @@ def test_a_frozen_server_is_a_named_error_in_five_seconds_and_waits_go_on_when_i
         "count": lab.count_workflows,
         "describe": counter.describe,
         "history": counter.fetch_history,
-        "signal": lambda: counter.signal("stop"),
+        "signal": lambda: counter.signal("add", 0),
         "query": lambda: counter.query("total"),
-        "update": lambda: counter.execute_update("add_and_tell", 1),
-        "cancel": counter.cancel,
+        "update": lambda: counter.execute_update("add_and_tell", 0),
+        "cancel": lab.get_workflow_handle("another").cancel,
         "connect": lambda: LabClient.connect(lab.config),
         "request": lambda: asyncio.run(controller.process_ai_request(data="a", user_id="u")),
         "blocking": lambda: controller.process_ai_request_blocking(data="a", user_id="u"),
@@ -168,7 +168,7 @@ def test_a_frozen_server_is_a_named_error_in_five_seconds_and_waits_go_on_when_i
     thaw()
     counter.signal("stop")
     waiting.join(30)
-    assert results in ([0], [1])
+    assert results == [0]
 
 
 def test_a_lab_whose_server_is_gone_closes_without_waiting_for_it() -> None:
@@ -179,7 +179,6 @@ def test_a_lab_whose_server_is_gone_closes_without_waiting_for_it() -> None:
     began = time.monotonic()
     lab.close()
     assert time.monotonic() - began < 5
-    assert not [name for name in map(str, threading.enumerate()) if lab.address in name]
 
 
 def test_a_request_sent_while_the_server_is_away_is_taken_up_with_its_key(tmp_path: Path) -> None:
