@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import logging
 import os
 import queue
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from projectai_lab.errors import BlockingCallError, LabClosedError
@@ -62,18 +63,31 @@ class LoopThread:
         """
         self._check_caller()
         inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        future = asyncio.run_coroutine_threadsafe(coroutine(inbox.put), self._loop)
-        future.add_done_callback(lambda _: inbox.put(None))
+        work = coroutine(inbox.put)
+        tasks: list[asyncio.Task[T]] = []
+
+        def start() -> None:
+            tasks.append(self._loop.create_task(work))
+            tasks[0].add_done_callback(done)
+
+        def done(task: asyncio.Task[T]) -> None:
+            # Asked for here, because asyncio complains of an error that an interrupted call leaves.
+            _ = task.cancelled() or task.exception()
+            inbox.put(None)
+
         try:
+            self._loop.call_soon_threadsafe(start)
             self._wait(inbox)
         except BaseException:
-            future.cancel()
+            # An interrupt can come at any instant, but on the loop this comes after `start`.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_cancel, tasks)
             raise
         try:
-            return future.result()
-        except concurrent.futures.CancelledError:
+            return tasks[0].result()
+        except asyncio.CancelledError:
             if not self.closed:
-                raise
+                raise concurrent.futures.CancelledError from None
             raise LabClosedError(_CLOSED_MEANWHILE) from None
 
     def run(self, make: Callable[[], Awaitable[T]]) -> T:
@@ -99,7 +113,7 @@ class LoopThread:
             try:
                 line = inbox.get(timeout=_UNRESPONSIVE_AFTER_S)
             except queue.Empty:
-                if not self._thread.is_alive():
+                if self._loop.is_closed():
                     raise LabClosedError(_CLOSED_MEANWHILE) from None
                 if ping is not None and not ping.is_set():
                     logger.warning(_BLOCKED_LOOP, _UNRESPONSIVE_AFTER_S)
@@ -119,10 +133,14 @@ class LoopThread:
         self._thread.join(timeout=10)
 
 
-async def _cancel_all() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    _cancel(tasks)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -18,6 +18,7 @@ from temporalio.api.enums.v1 import (
     WorkerStatus,
 )
 from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.worker.v1 import WorkerHeartbeat
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
@@ -28,7 +29,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from projectai_lab._connect import is_away
+from projectai_lab._connect import is_away, is_our_identity
 from projectai_lab.errors import (
     LabError,
     NoWorkerError,
@@ -36,7 +37,7 @@ from projectai_lab.errors import (
     WorkflowStuckError,
 )
 
-_UNTAKEN_AFTER_S = 1.8
+_UNFINISHED_AFTER_S = 1.8
 _RPC_TIMEOUT = timedelta(seconds=2)
 _LOOK_WITHIN_S = 2.5
 _RUNS_ON = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
@@ -61,8 +62,11 @@ FATAL: dict[str, type[LabError]] = {
 
 
 @dataclass(frozen=True)
-class _Untaken:
-    """A task that no worker has taken yet; `key` tells it from an earlier one of the same name."""
+class _Unfinished:
+    """A task that waits for a worker, or that a worker took, which may have died since.
+
+    `key` tells it from an earlier one of the same name.
+    """
 
     name: str
     key: str
@@ -76,12 +80,12 @@ class Watch:
     def __init__(self, client: Client, handle: WorkflowHandle[Any, Any]) -> None:
         self._client = client
         self._handle = handle
-        self._first_seen: dict[_Untaken, float] = {}
+        self._first_seen: dict[_Unfinished, float] = {}
         self.last: Trouble | None = None
         self.task_queue = ""
         self.ended = False
 
-    async def look(self, patience_s: float = _UNTAKEN_AFTER_S) -> Trouble | None:
+    async def look(self, patience_s: float = _UNFINISHED_AFTER_S) -> Trouble | None:
         """Return what stands in the way now, None when nothing does.
 
         A task may wait for `patience_s` before its Task Queue is asked for workers.
@@ -107,39 +111,41 @@ class Watch:
             cause = await _last_task_failure(self._client, self._handle)
             line = f"its Workflow Task keeps failing (attempt {task.attempt}): {cause}"
             return Trouble("stuck", line)
-        for one in self._overdue(_untaken(raw), patience_s):
+        for one in self._overdue(_unfinished(raw), patience_s):
             if nobody := await who_polls(self._client, one.task_queue, one.queue_type):
-                return Trouble("no worker", f"{one.name} waits and {nobody}")
+                return Trouble("no worker", f"{one.name} and {nobody}")
         retrying = [pending for pending in raw.pending_activities if pending.attempt > 1]
         return Trouble("retrying", _retry_line(retrying[0])) if retrying else None
 
-    def _overdue(self, untaken: list[_Untaken], patience_s: float) -> list[_Untaken]:
+    def _overdue(self, unfinished: list[_Unfinished], patience_s: float) -> list[_Unfinished]:
         """Return, one a Task Queue, what has waited too long by our own clock."""
         now = time.monotonic()
-        self._first_seen = {one: self._first_seen.get(one, now) for one in untaken}
-        old = [one for one in untaken if now - self._first_seen[one] >= patience_s]
+        self._first_seen = {one: self._first_seen.get(one, now) for one in unfinished}
+        old = [one for one in unfinished if now - self._first_seen[one] >= patience_s]
         return list({(one.task_queue, one.queue_type): one for one in old}.values())
 
 
-def _untaken(raw: DescribeWorkflowExecutionResponse) -> list[_Untaken]:
+def _unfinished(raw: DescribeWorkflowExecutionResponse) -> list[_Unfinished]:
     own = raw.execution_config.task_queue.name
-    found = []
-    task = raw.pending_workflow_task
-    if task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED:
-        key = _text(task.scheduled_time)
-        found.append(_Untaken("its Workflow Task", key, own, _WORKFLOW))
+    task, found = raw.pending_workflow_task, []
+    if raw.HasField("pending_workflow_task"):
+        taken = task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
+        key = f"{taken}/{_text(task.scheduled_time)}"
+        found.append(_Unfinished(f"its Workflow Task {_waits(taken)}", key, own, _WORKFLOW))
     for pending in raw.pending_activities:
-        if _is_untaken(pending):
-            key = f"{pending.activity_id}/{pending.attempt}/{_text(pending.scheduled_time)}"
-            queue = pending.activity_options.task_queue.name or own
-            found.append(_Untaken(f"activity {pending.activity_type.name}", key, queue, _ACTIVITY))
+        # An attempt that backs off has the time of its schedule; one that waits or runs has none.
+        if pending.HasField("next_attempt_schedule_time"):
+            continue
+        taken = pending.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+        attempt = f"{pending.activity_id}/{pending.attempt}/{_text(pending.scheduled_time)}"
+        queue = pending.activity_options.task_queue.name or own
+        name = f"activity {pending.activity_type.name} {_waits(taken)}"
+        found.append(_Unfinished(name, f"{taken}/{attempt}", queue, _ACTIVITY))
     return found
 
 
-def _is_untaken(pending: PendingActivityInfo) -> bool:
-    # An attempt that still backs off has the time of its schedule; a queued one has none.
-    scheduled = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
-    return pending.state == scheduled and not pending.HasField("next_attempt_schedule_time")
+def _waits(taken: bool) -> str:
+    return "was taken but not finished" if taken else "waits"
 
 
 async def who_polls(
@@ -148,18 +154,21 @@ async def who_polls(
     """Return None when a worker seems alive on the Task Queue, else a line that says there is none.
 
     Heartbeats decide, because the server lists the pollers of a dead worker for over a minute. A
-    poller without heartbeats (another SDK, an older one) counts as alive while it is listed.
+    poller that is not ours and sends no heartbeats (another SDK, an older one) counts as alive
+    while it is listed.
     """
-    known, alive = await _heartbeats(client, task_queue)
-    if alive:
+    beats = await _heartbeats(client, task_queue)
+    if beats is not None and any(map(_is_alive, beats)):
         return None
+    known = {beat.worker_identity for beat in beats or ()}
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=task_queue),
         task_queue_type=queue_type,
     )
     answer = await client.workflow_service.describe_task_queue(request, timeout=_RPC_TIMEOUT)
-    if any(poller.identity not in known for poller in answer.pollers):
+    others = {poller.identity for poller in answer.pollers} - known
+    if any(beats is None or not is_our_identity(identity) for identity in others):
         return None
     return (
         f"no worker polls Task Queue {task_queue!r}: start one with lab.start_worker() or "
@@ -167,8 +176,8 @@ async def who_polls(
     )
 
 
-async def _heartbeats(client: Client, task_queue: str) -> tuple[set[str], set[str]]:
-    """Return the identities of all workers that ever sent a heartbeat, and of the live ones."""
+async def _heartbeats(client: Client, task_queue: str) -> list[WorkerHeartbeat] | None:
+    """Return the last heartbeat of each worker on the queue; None where the server keeps none."""
     quoted = task_queue.replace('"', '""')
     request = ListWorkersRequest(namespace=client.namespace, query=f'TaskQueue="{quoted}"')
     try:
@@ -176,17 +185,14 @@ async def _heartbeats(client: Client, task_queue: str) -> tuple[set[str], set[st
     except RPCError as error:
         if error.status not in (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.INVALID_ARGUMENT):
             raise
-        return set(), set()
-    beats = [worker.worker_heartbeat for worker in answer.workers_info]
-    now = time.time()
-    alive = {
-        beat.worker_identity
-        for beat in beats
-        if beat.status == WorkerStatus.WORKER_STATUS_RUNNING
-        and now - beat.heartbeat_time.seconds
-        < 2 + 2 * max(1, beat.elapsed_since_last_heartbeat.seconds)
-    }
-    return {beat.worker_identity for beat in beats}, alive
+        return None
+    return [worker.worker_heartbeat for worker in answer.workers_info]
+
+
+def _is_alive(beat: WorkerHeartbeat) -> bool:
+    interval = max(1, beat.elapsed_since_last_heartbeat.seconds)
+    running = beat.status == WorkerStatus.WORKER_STATUS_RUNNING
+    return running and time.time() - beat.heartbeat_time.seconds < 2 + 2 * interval
 
 
 async def _last_task_failure(client: Client, handle: WorkflowHandle[Any, Any]) -> str:

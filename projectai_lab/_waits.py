@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 LOOK_EVERY_S = 1.0
 _SAY_AGAIN_AFTER_S = 30.0
+# A live worker may need two seconds to be back after its server was.
+_DESERTED_LOOKS = 3
 
 
 async def result(
@@ -61,7 +63,7 @@ async def with_worker(client: Client, handle: WorkflowHandle[Any, Any], call: Aw
 
     `NoWorkerError` when none is there, `WorkflowStuckError` when the Workflow Task keeps failing.
     """
-    watch = Watch(client, handle)
+    watch, deserted = Watch(client, handle), 0
     waiting = asyncio.ensure_future(call)
     try:
         while not await _done(waiting, LOOK_EVERY_S):
@@ -70,7 +72,9 @@ async def with_worker(client: Client, handle: WorkflowHandle[Any, Any], call: Aw
                 raise FATAL[trouble.kind](
                     f"nobody can answer for {handle.id!r}: {trouble.line}", workflow_id=handle.id
                 )
-            if line := await who_polls(client, watch.task_queue):
+            line = await who_polls(client, watch.task_queue)
+            deserted = deserted + 1 if line else 0
+            if deserted == _DESERTED_LOOKS:
                 raise NoWorkerError(f"nobody can answer: {line}", task_queue=watch.task_queue)
         return waiting.result()
     finally:

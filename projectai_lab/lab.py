@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import difflib
+import os
 import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -213,6 +214,10 @@ class Lab(LabClient):
         # A server that this Lab started ended with it, and its Web UI too.
         url = None if closed and self.server else self.ui_url
         return _html.card("Lab", facts, url=url)
+
+
+# A forked child owns nothing: what it inherits is its parent's to close.
+os.register_at_fork(after_in_child=_OPEN.clear)
 
 
 @atexit.register

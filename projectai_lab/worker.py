@@ -7,12 +7,9 @@ import collections
 import concurrent.futures
 import contextlib
 import logging
-import os
 import re
-import socket
 import sys
 import traceback
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +20,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from projectai_lab import _html
-from projectai_lab._connect import PATIENT, connect
+from projectai_lab._connect import PATIENT, connect, new_identity
 from projectai_lab._loop import LoopThread
 from projectai_lab.activities import AICallable, make_ai_call, process_ai_task, validate_input
 from projectai_lab.attempts import AttemptLog, AttemptRecorder
@@ -115,11 +112,6 @@ def make_worker(
     if recorder:
         options["interceptors"] = [recorder, *options.get("interceptors", ())]
     return Worker(client, task_queue=task_queue, **{**defaults, **options})
-
-
-def new_identity() -> str:
-    """Return `pid-random@host`: unlike the SDK's own, unique in containers and across restarts."""
-    return f"{os.getpid()}-{uuid.uuid4().hex[:6]}@{socket.gethostname()}"
 
 
 class BackgroundWorker:

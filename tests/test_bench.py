@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import types
 
@@ -105,7 +106,14 @@ def test_works_take_turns_in_mirrored_order(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_slow_round_cancels_out_of_the_ratio() -> None:
-    assert typical_ratio([2.0, 20.0, 2.0], [1.0, 10.0, 4.0]) == 2.0
+    assert typical_ratio([2.0, 20.0, 2.0, 3.0], [1.0, 10.0, 1.0, 1.5]) == (2.0, 0.0)
+
+
+def test_the_error_of_a_ratio_grows_with_the_spread_of_the_rounds() -> None:
+    ratio, error = typical_ratio([1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 1.0, 1.0])
+    assert ratio == 2.5
+    assert error == pytest.approx(1.253 * 1.5 / 1.349 / 2)
+    assert typical_ratio([1.0], [2.0]) == (0.5, math.inf)
 
 
 def test_timed_work_returns_its_seconds() -> None:
@@ -134,13 +142,13 @@ def test_one_missed_ratio_makes_the_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = Row("good", 12345, 2, "events/s", 2.0, at_least=1)
-    bad = Row("bad", 0.3124, 0.2, "s", 1.562, at_most=1.2)
+    bad = Row("bad", 0.3124, 0.2, "s", 1.562, 0.03, at_most=1.2)
     monkeypatch.setattr(bench, "MEASUREMENTS", {"good": fake(good), "bad": fake(bad)})
     assert bench.main(["good"]) == 0
     assert bench.main([]) == 1
     told = capsys.readouterr().out
     assert re.search(r"^good +12,345 +2 +events/s +2\.00 +>= 1 +yes$", told, re.MULTILINE)
-    assert re.search(r"^bad +0\.312 +0\.2 +s +1\.56 +<= 1\.2 +NO$", told, re.MULTILINE)
+    assert re.search(r"^bad +0\.312 +0\.2 +s +1\.56 +0\.03 +<= 1\.2 +NO$", told, re.MULTILINE)
     assert "bad: by invention" in told
     assert "load" in told
 

@@ -73,11 +73,6 @@ def test_a_server_killed_under_a_running_lab_comes_back_and_nothing_is_lost(
 
         line = f"{counter.id}: the server at {lab.address} does not answer"
         zoo.until(lambda: line in told(caplog), within_s=6)
-        began = time.monotonic()
-        with pytest.raises(ServerUnreachableError) as caught:
-            lab.count_workflows()
-        assert time.monotonic() - began < 6
-        assert f"no Temporal server answers at {lab.address}" in str(caught.value)
         assert waiting.is_alive()
 
         with restart(first):

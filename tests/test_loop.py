@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -171,7 +172,10 @@ def test_a_coroutine_that_cancels_itself_is_not_taken_for_a_closed_lab(loop: Loo
     assert loop.run(value) == 7
 
 
-def test_an_interrupt_cancels_the_coroutine_and_leaves_the_loop_usable(loop: LoopThread) -> None:
+@pytest.mark.parametrize("turn", range(10))
+def test_an_interrupt_cancels_the_coroutine_and_leaves_the_loop_usable(
+    loop: LoopThread, turn: int
+) -> None:
     waiting = Waiting()
 
     def interrupt() -> None:
@@ -184,6 +188,33 @@ def test_an_interrupt_cancels_the_coroutine_and_leaves_the_loop_usable(loop: Loo
     assert waiting.canceled.wait(PATIENCE_S)
     assert loop.run(value) == 7
     thread.join()
+
+
+def test_an_error_that_comes_after_an_interrupt_is_nobodys(
+    loop: LoopThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    async def stubborn() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            over.set()
+            raise ValueError("nobody asked") from None
+
+    def interrupt() -> None:
+        begun.wait(PATIENCE_S)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread, _ = in_thread(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(stubborn)
+    assert over.wait(PATIENCE_S)
+    thread.join()
+    loop.close()
+    gc.collect()
+    assert caplog.messages == []
 
 
 def test_notes_are_logged_from_the_waiting_thread_in_order_and_before_the_result(

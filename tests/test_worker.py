@@ -20,12 +20,13 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, Interceptor, WorkerTuner
 
+from projectai_lab._connect import new_identity
 from projectai_lab.attempts import AttemptLog
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import WorkerStartError, WorkflowDefinitionError
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.lab import Lab
-from projectai_lab.worker import BackgroundWorker, WorkerSpec, new_identity
+from projectai_lab.worker import BackgroundWorker, WorkerSpec
 from tests import zoo
 
 ZOO: dict[str, Any] = {"workflows": zoo.WORKFLOWS, "activities": zoo.ACTIVITIES}

@@ -13,13 +13,13 @@ import threading
 import time
 from typing import Any
 
-from projectai_lab._connect import PATIENT, connect
+from projectai_lab._connect import PATIENT, connect, new_identity
 from projectai_lab.attempts import AttemptLog, AttemptRecorder
 from projectai_lab.cli._common import Commands, add_connection, config_of
 from projectai_lab.config import LabConfig
 from projectai_lab.devserver import CLOCKS, DevServer
 from projectai_lab.errors import ServerUnreachableError, WorkflowDefinitionError
-from projectai_lab.worker import WorkerSpec, make_worker, new_identity, until_polling
+from projectai_lab.worker import WorkerSpec, make_worker, until_polling
 from projectai_lab.worker_process import READY
 
 _GRACE_S = 10.0
