@@ -56,10 +56,12 @@ def run_server(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         ui_port=arguments.ui_port,
     ) as server:
-        print(f"Temporal server  {server.address}  (clock: {server.clock})")
-        print(f"Web UI           {server.ui_url}")
-        print(f"stop with Ctrl-C; use it with  export TEMPORAL_HOST={server.address}", flush=True)
         try:
+            print(f"Temporal server  {server.address}  (clock: {server.clock})")
+            print(f"Web UI           {server.ui_url}")
+            print(
+                f"stop with Ctrl-C; use it with  export TEMPORAL_HOST={server.address}", flush=True
+            )
             while server.alive:
                 time.sleep(0.2)
         except KeyboardInterrupt:
