@@ -37,7 +37,7 @@ ANSWER_WITHIN_S = 4.0
 CORE_LOGGER = "temporalio.core"
 # Client preface and an empty SETTINGS frame: RFC 9113, sections 3.4 and 6.5.
 _NOT_GRPC = "something listens there but does not speak gRPC"
-_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 @functools.cache
@@ -99,7 +99,7 @@ async def _greet(address: str, *, tls: bool) -> None:
     reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
     try:
         if not tls:
-            writer.write(_HTTP2_HELLO)
+            writer.write(HTTP2_HELLO)
             frame = await reader.readexactly(9)
             # Every HTTP/2 server begins with a SETTINGS frame (type 4).
             if frame[3] != 4:

@@ -30,6 +30,20 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
+        code = _serve_locked(command, scratch, grace_s, database, parent)
+        # The parent may want to read the log of a server that ended by itself.
+        (scratch / "server.exit").write_text(str(code))
+        while not _parent_is_gone(parent):
+            pass
+        return code
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _serve_locked(
+    command: list[str], scratch: Path, grace_s: float, database: str, parent: int
+) -> int:
+    try:
         with _lock(database):
             return _serve(command, scratch, grace_s, parent)
     except OSError as error:
@@ -82,7 +96,7 @@ def _serve(command: list[str], scratch: Path, grace_s: float, parent: int) -> in
         return server.returncode
     finally:
         if server.returncode is None:
-            _stop(server, scratch, grace_s)
+            _stop(server, grace_s)
 
 
 def _die_with_us() -> None:
@@ -101,8 +115,8 @@ def _parent_is_gone(parent: int) -> bool:
     return bool(readable) or os.getppid() != parent
 
 
-def _stop(server: subprocess.Popen[bytes], scratch: Path, grace_s: float) -> None:
-    """End the server, gently where it has a database to close, and leave nothing behind."""
+def _stop(server: subprocess.Popen[bytes], grace_s: float) -> None:
+    """End the server, gently where it has a database to close."""
     try:
         if grace_s:
             server.terminate()
@@ -112,7 +126,6 @@ def _stop(server: subprocess.Popen[bytes], scratch: Path, grace_s: float) -> Non
     finally:
         server.kill()
         server.wait()
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -38,14 +38,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class AttemptLog:
     """A folder of attempt rows; iterate it for one record an attempt, in order of their start.
 
-    Without a folder it lives in a temporary one and in memory after `close`.
+    Without a folder it lives in a temporary one, made in `within`, and in memory after `close`.
     """
 
-    def __init__(self, folder: str | Path | None = None) -> None:
+    def __init__(
+        self, folder: str | Path | None = None, *, within: str | Path | None = None
+    ) -> None:
         self._temporary = folder is None
         self._kept: list[AttemptRecord] | None = None
         if folder is None:
-            folder = tempfile.mkdtemp(prefix="projectai-lab-attempts-")
+            folder = tempfile.mkdtemp(prefix="projectai-lab-attempts-", dir=within)
         self.folder = Path(folder).expanduser().resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
 

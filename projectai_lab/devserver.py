@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from projectai_lab import _html, _watchdog
+from projectai_lab._connect import HTTP2_HELLO
 from projectai_lab._loop import LoopThread
 from projectai_lab.errors import ServerBinaryNotFoundError, ServerStartError
 
@@ -45,6 +46,8 @@ _TRIES = 3
 class DevServer:
     """A running `temporal server start-dev` on loopback; `close` or the parent's death ends it.
 
+    `scratch` is a folder that goes with it, however it goes.
+
     >>> with DevServer.start() as server:
     ...     server.address
     '127.0.0.1:...'
@@ -59,7 +62,7 @@ class DevServer:
         db_filename: Path | None,
     ) -> None:
         self._process = process
-        self._scratch = scratch
+        self.scratch = scratch
         self._owner = os.getpid()
         self.address = f"127.0.0.1:{ports[0]}"
         self.ui_url = f"http://127.0.0.1:{ports[1]}"
@@ -103,10 +106,10 @@ class DevServer:
         raise AssertionError("unreachable")
 
     def _wait_until_healthy(self, timeout: float) -> None:
-        """Wait for our own process's banner: a stranger on the same port cannot write it."""
+        """Wait for our own banner, which no stranger on the port can write, and for gRPC."""
         deadline = time.monotonic() + timeout
         try:
-            while "Temporal Server:" not in self.log():
+            while "Temporal Server:" not in self.log() or not _answers(self.address):
                 if not self.alive:
                     raise ServerStartError(self._failure("ended before it was healthy"))
                 if time.monotonic() > deadline:
@@ -123,7 +126,8 @@ class DevServer:
     @property
     def alive(self) -> bool:
         """Whether the server runs."""
-        return self._process.poll() is None
+        ended = (self.scratch / "server.exit").exists()
+        return self._process.poll() is None and not ended
 
     @property
     def pid(self) -> int | None:
@@ -131,14 +135,14 @@ class DevServer:
         if not self.alive:
             return None
         try:
-            return int((self._scratch / "server.pid").read_text())
+            return int((self.scratch / "server.pid").read_text())
         except (FileNotFoundError, ValueError):
             return None
 
     def log(self) -> str:
         """Return what the server has logged (warnings and errors); empty after close."""
         try:
-            return (self._scratch / "server.log").read_text(errors="replace")
+            return (self.scratch / "server.log").read_text(errors="replace")
         except FileNotFoundError:
             return ""
 
@@ -155,7 +159,7 @@ class DevServer:
             self._process.wait(timeout=2 * _GRACE_S)
         except subprocess.TimeoutExpired:
             self._process.terminate()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -179,6 +183,16 @@ class DevServer:
             "persistence": self.db_filename or "in memory, ends with the server",
             "state": "running" if self.alive else "closed",
         }
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=1) as probe:
+            probe.sendall(HTTP2_HELLO)
+            return bool(probe.recv(9))
+    except OSError:
+        return False
 
 
 def find_binary() -> Path:

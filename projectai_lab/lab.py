@@ -128,7 +128,9 @@ class Lab(LabClient):
                 lab.server, lab.clock, lab.ui_url = server, server.clock, server.ui_url
                 lab._closing.callback(server.close)
             if attempts:
-                lab.attempts = AttemptLog(None if attempts is True else attempts)
+                # Beside an embedded server's own files, which go even when this process is killed.
+                within = server.scratch if server else None
+                lab.attempts = AttemptLog(None if attempts is True else attempts, within=within)
                 lab._closing.callback(lab.attempts.close)
             lab._closing.callback(lab._close_workers)
             if worker:

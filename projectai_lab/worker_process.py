@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from projectai_lab import _html
@@ -29,10 +27,10 @@ class WorkerProcess:
     """A `projectai-lab worker` that this process started; it ends with its parent."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], scratch: Path, task_queue: str, grace_s: float
+        self, process: subprocess.Popen[bytes], log: int, task_queue: str, grace_s: float
     ) -> None:
         self._process = process
-        self._scratch = scratch
+        self._log: int | None = log
         self._last_output = ""
         self._grace_s = grace_s
         self.task_queue = task_queue
@@ -60,17 +58,18 @@ class WorkerProcess:
         command += [part for one in activities for part in ("--activity", import_path(one))]
         command += ["--ai", import_path(ai)] if ai else []
         command += ["--attempts", str(log.folder)] if log else []
-        scratch = Path(tempfile.mkdtemp(prefix="projectai-lab-worker-"))
-        with (scratch / "worker.log").open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=_environment(config),
-                start_new_session=True,
-            )
-        worker = cls(process, scratch, queue, seconds(grace))
+        # A file without a name: nothing is left of it, however this process ends.
+        descriptor, name = tempfile.mkstemp(prefix="projectai-lab-worker-")
+        os.unlink(name)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=descriptor,
+            stderr=subprocess.STDOUT,
+            env=_environment(config),
+            start_new_session=True,
+        )
+        worker = cls(process, descriptor, queue, seconds(grace))
         worker._wait_until_polling()
         return worker
 
@@ -104,8 +103,10 @@ class WorkerProcess:
         return "\n".join(self._output().splitlines()[-lines:])
 
     def _output(self) -> str:
-        file = self._scratch / "worker.log"
-        return file.read_text(errors="replace") if file.is_file() else self._last_output
+        if self._log is None:
+            return self._last_output
+        # The process writes at the file's own position, which reading here must not move.
+        return os.pread(self._log, os.fstat(self._log).st_size, 0).decode(errors="replace")
 
     def kill(self) -> None:
         """End the process at once, as a crash would (SIGKILL): its attempts stay unfinished."""
@@ -123,7 +124,9 @@ class WorkerProcess:
         if self._process.stdin:
             self._process.stdin.close()
         self._last_output = self._output()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.pid} on {self.task_queue!r}, {self.status}>"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 
 from projectai_lab.config import LabConfig
@@ -70,8 +72,14 @@ def new_id() -> Callable[[str], str]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def nothing_is_left() -> Iterator[None]:
-    """Fail the session when a thread of ours is still alive at its end."""
-    yield
-    left = [t.name for t in threading.enumerate() if t.name.startswith("projectai-lab")]
-    assert left == [], f"threads left behind: {left}"
+def nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail the session when a thread, process or temporary file of ours is left at its end."""
+    place = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(place))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+    threads = [t.name for t in threading.enumerate() if t.name.startswith("projectai-lab")]
+    files = [path.name for path in place.iterdir() if path.name.startswith("projectai-lab")]
+    processes = [child.cmdline() for child in psutil.Process().children(recursive=True)]
+    assert (threads, files, processes) == ([], [], []), "left behind"

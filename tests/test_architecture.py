@@ -35,7 +35,7 @@ LAW: dict[str, set[str]] = {
     "faults": {"models"},
     "activities": {"models", "faults"},
     "workflows": {"models", "activities"},
-    "devserver": {"errors", "config", "_loop", "_html", "_watchdog"},
+    "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
     "histories": {"errors"},
     "_calls": {"errors", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},

@@ -227,7 +227,7 @@ def test_files_of_several_processes_are_read_as_one_log_in_order_of_start(tmp_pa
 
 def test_an_empty_log_has_no_records(tmp_path: Path) -> None:
     assert read(tmp_path) == []
-    assert AttemptLog().records() == []
+    assert AttemptLog(tmp_path).records() == []
 
 
 def test_a_log_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -254,9 +254,9 @@ def test_a_given_folder_is_made_and_stays(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_once_and_fails_no_activity(
-    lab: Lab, caplog: pytest.LogCaptureFixture
+    lab: Lab, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    recorder = AttemptRecorder(AttemptLog(), "me")
+    recorder = AttemptRecorder(AttemptLog(tmp_path), "me")
     recorder.close()
     recorder._file = os.open("/dev/full", os.O_WRONLY)
     lab.start_worker(workflows=zoo.WORKFLOWS, activities=zoo.ACTIVITIES, interceptors=[recorder])

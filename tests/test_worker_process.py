@@ -108,7 +108,7 @@ from projectai_lab.config import LabConfig
 from projectai_lab.worker_process import WorkerProcess
 
 worker = WorkerProcess.start(LabConfig(address=sys.argv[1], task_queue=sys.argv[2]))
-print(worker.pid, worker._scratch, flush=True)
+print(worker.pid, flush=True)
 time.sleep(60)
 """
 
