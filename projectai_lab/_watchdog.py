@@ -1,8 +1,8 @@
 """Run a server for as long as the parent lives: `_watchdog.py SCRATCH GRACE DATABASE COMMAND…`.
 
 The parent holds the write end of our standard input. When that pipe speaks or ends (the parent
-closed it, or died, even of kill −9) the server is stopped and the scratch folder removed. Standard
-library only: it is started as a plain script, so that it is up in some 20 ms.
+closed it, or died, even of kill −9) the server is stopped, and the scratch folder, which we made,
+removed. Standard library only: it is started as a plain script, so that it is up in some 20 ms.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def main(argv: list[str]) -> int:
     # The parent's interrupts are not ours: it tells us by the pipe. Who ends us ends the server.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    scratch.mkdir(mode=0o700)
     try:
         code = _serve_locked(command, scratch, grace_s, database, parent)
         # The parent may want to read the log of a server that ended by itself.

@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -244,7 +245,8 @@ def _command(
 def _spawn(command: list[str], database: Path | None) -> tuple[subprocess.Popen[bytes], Path]:
     if database and not database.parent.is_dir():
         raise ServerStartError(f"the folder of the database does not exist: {database.parent}")
-    scratch = Path(tempfile.mkdtemp(prefix="projectai-lab-server-"))
+    # Only named here: the watchdog makes it and removes it, so that none is left if we die now.
+    scratch = Path(tempfile.gettempdir(), f"projectai-lab-server-{uuid.uuid4().hex[:12]}")
     # In memory there is nothing to save: kill at once. A database is closed gently.
     grace = str(_GRACE_S if database else 0)
     watchdog = [sys.executable, "-I", "-S", _watchdog.__file__, str(scratch), grace]
