@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ T = TypeVar("T")
 
 LOOK_EVERY_S = 1.0
 _SAY_AGAIN_AFTER_S = 30.0
+# A retry is the policy at work; it is worth a line only when it drags on.
+_RETRYING_AFTER_S = 2.5
 # A live worker may need two seconds to be back after its server was.
 _DESERTED_LOOKS = 3
 
@@ -38,7 +41,7 @@ async def result(
     limit_s = float("inf") if timeout is None else timeout.total_seconds()
     deadline = time.monotonic() + limit_s
     watch = Watch(client, handle)
-    told: dict[str, float] = {}
+    quiet_until = defaultdict(float, retrying=time.monotonic() + _RETRYING_AFTER_S)
     waiting = asyncio.ensure_future(_patient_result(handle))
     try:
         while time.monotonic() < deadline:
@@ -46,8 +49,8 @@ async def result(
             if await _done(waiting, pause):
                 return waiting.result()
             trouble = await watch.look() if time.monotonic() < deadline else None
-            if trouble and time.monotonic() - told.get(trouble.kind, -1e9) > _SAY_AGAIN_AFTER_S:
-                told[trouble.kind] = time.monotonic()
+            if trouble and time.monotonic() > quiet_until[trouble.kind]:
+                quiet_until[trouble.kind] = time.monotonic() + _SAY_AGAIN_AFTER_S
                 on_trouble(trouble)
         trouble = watch.last or await watch.look(patience_s=0)
         # Of a run that has ended, the result is on its way.

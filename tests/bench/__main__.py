@@ -21,7 +21,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "throughput": throughput,
     "fetch": fetch,
 }
-HEAD = ("what", "ours", "the other", "unit", "ratio", "wanted", "ok")
+HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 
 
 def main(names: Sequence[str]) -> int:
@@ -37,6 +37,7 @@ def main(names: Sequence[str]) -> int:
     print(table(rows))
     for name, module in chosen.items():
         print(textwrap.fill(f"{name}: {module.METHOD}", 100, subsequent_indent="  "))
+    print("±: standard error of the ratio, from the spread of the rounds")
     print(f"{conditions()}; took {time.monotonic() - began:.0f} s")
     return 0 if all(row.ok for row in rows) else 1
 
@@ -53,7 +54,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     wanted = "" if row.at_least is None else f">= {row.at_least:g}"
     wanted = wanted if row.at_most is None else f"<= {row.at_most:g}"
     verdict = "" if not wanted else "yes" if row.ok else "NO"
-    numbers = _short(row.ours), _short(row.other), row.unit, f"{row.ratio:.2f}"
+    error = "" if row.error is None else f"{row.error:.2f}"
+    numbers = _short(row.ours), _short(row.other), row.unit, f"{row.ratio:.2f}", error
     return (row.what, *numbers, wanted, verdict)
 
 
@@ -62,7 +64,7 @@ def _short(number: float) -> str:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    right = {1, 2, 4}
+    right = {1, 2, 4, 5}
     padded = [
         cell.rjust(width) if position in right else cell.ljust(width)
         for position, (cell, width) in enumerate(zip(cells, widths, strict=True))

@@ -48,7 +48,7 @@ def _row(
     what: str, runs: int, seconds: dict[str, list[float]], ours: str, at_most: float | None = None
 ) -> Row:
     medians = statistics.median(seconds[ours]), statistics.median(seconds["raw"])
-    return Row(what, *medians, "s", typical_ratio(seconds[ours], seconds["raw"]), at_most=at_most)
+    return Row(what, *medians, "s", *typical_ratio(seconds[ours], seconds["raw"]), at_most=at_most)
 
 
 def _wait_until_listed(lab: Lab, runs: int) -> None:

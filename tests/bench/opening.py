@@ -61,7 +61,7 @@ def measure(rounds: int = 7) -> list[Row]:
 def _row(what: str, seconds: dict[str, list[float]], at_most: float | None = None) -> Row:
     ours, raw = seconds["lab"], seconds["raw"]
     medians = statistics.median(ours), statistics.median(raw)
-    return Row(what, *medians, "s", typical_ratio(ours, raw), at_most=at_most)
+    return Row(what, *medians, "s", *typical_ratio(ours, raw), at_most=at_most)
 
 
 def in_fresh_interpreter(side: str, folder: str) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from projectai_lab.workflows import ExampleWorkflow
 
 ROOT = Path(__file__).parents[2]
 REQUEST = WorkflowInput("ping", "bench", faults=FaultPlan(latency=Latency(a=0)))
-AT_ONCE = 25
+AT_ONCE = 10
 
 
 class Side:
