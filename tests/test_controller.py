@@ -309,7 +309,7 @@ def test_a_retrying_activity_is_told_and_waited_for(
             AIController(lab),
             data="a",
             faults=FaultPlan(fail_first={"simulate_ai_call": 1}),
-            retry={"simulate_ai_call": RetrySettings(initial_interval=1.5)},
+            retry={"simulate_ai_call": RetrySettings(initial_interval=4)},
         )
         assert output.success
         (record,) = (record for record in caplog.records if record.name == "projectai_lab")
