@@ -20,8 +20,8 @@ demo: $(STAMP) ## Run the quickstart notebook on an embedded Temporal server; pr
 test: lint ## Lint, types and the whole test suite; ARGS="-k retries" goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
-lab: $(STAMP) ## Open JupyterLab on the notebooks
-	@$(BIN)/python -m jupyterlab notebooks
+lab: $(STAMP) ## Open JupyterLab on the notebooks; ARGS="--no-browser" goes to it
+	@$(BIN)/python -m jupyterlab notebooks $(ARGS)
 
 bench: $(STAMP) ## Print the benchmark table; every ratio is measured in this run
 	@$(BIN)/python -m tests.bench

@@ -107,10 +107,10 @@ class DevServer:
         raise AssertionError("unreachable")
 
     def _wait_until_healthy(self, timeout: float) -> None:
-        """Wait for our own banner, which no stranger on the port can write, and for gRPC."""
+        """Wait until our own process, and no stranger on the same port, answers gRPC."""
         deadline = time.monotonic() + timeout
         try:
-            while "Temporal Server:" not in self.log() or not _answers(self.address):
+            while not (self._has_bound() and _answers(self.address)):
                 if not self.alive:
                     raise ServerStartError(self._failure("ended before it was healthy"))
                 if time.monotonic() > deadline:
@@ -119,6 +119,13 @@ class DevServer:
         except BaseException:
             self.close()
             raise
+
+    def _has_bound(self) -> bool:
+        """Whether the port is ours: by the kernel's word, else by the server's late banner."""
+        pid, port = self.pid, int(self.address.rpartition(":")[2])
+        if pid is not None and (owns := _listens(pid, port)) is not None:
+            return owns
+        return "Temporal Server:" in self.log()
 
     def _failure(self, what: str) -> str:
         tail = "\n".join(self.log().splitlines()[-8:]) or "(it wrote nothing)"
@@ -184,6 +191,20 @@ class DevServer:
             "persistence": self.db_filename or "in memory, ends with the server",
             "state": "running" if self.alive else "closed",
         }
+
+
+def _listens(pid: int, port: int) -> bool | None:
+    """Whether a process listens on a port of this machine; None where /proc cannot tell (macOS).
+
+    Format: proc(5), /proc/[pid]/net/tcp; state 0A is LISTEN.
+    """
+    try:
+        sockets = {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+        rows = [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    except OSError:
+        return None
+    listening = [r[9] for r in rows if r[3] == "0A" and int(r[1].rpartition(":")[2], 16) == port]
+    return any(f"socket:[{inode}]" in sockets for inode in listening)
 
 
 def _answers(address: str) -> bool:
