@@ -153,6 +153,11 @@ def is_away(error: RPCError) -> bool:
     return error.status in away and "query" not in text
 
 
+def lost_worker(error: RPCError) -> bool:
+    """Tell whether a query failed because the worker that had it has gone; another may answer."""
+    return error.status == RPCStatusCode.CANCELLED and error.message == "context canceled"
+
+
 @contextmanager
 def translated(client: Client) -> Iterator[None]:
     """Turn what the server says of lost connections, namespaces and sizes into our errors."""

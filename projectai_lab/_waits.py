@@ -42,7 +42,7 @@ async def result(
     deadline = time.monotonic() + limit_s
     watch = Watch(client, handle)
     quiet_until = defaultdict(float, retrying=time.monotonic() + _RETRYING_AFTER_S)
-    waiting = asyncio.ensure_future(_patient_result(handle))
+    waiting = asyncio.ensure_future(again_while(is_away, handle.result))
     try:
         while time.monotonic() < deadline:
             pause = min(LOOK_EVERY_S, deadline - time.monotonic())
@@ -84,12 +84,15 @@ async def with_worker(client: Client, handle: WorkflowHandle[Any, Any], call: Aw
         _abandon(waiting)
 
 
-async def _patient_result(handle: WorkflowHandle[Any, T]) -> T:
+async def again_while(
+    passing: Callable[[RPCError], bool], call: Callable[..., Awaitable[T]], **options: Any
+) -> T:
+    """Make a call, and again as long as it fails for a reason that passes."""
     while True:
         try:
-            return await handle.result()
+            return await call(**options)
         except RPCError as error:
-            if not is_away(error):
+            if not passing(error):
                 raise
             await asyncio.sleep(0.5)
 

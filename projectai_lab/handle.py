@@ -14,7 +14,7 @@ from temporalio.client import (
 
 from projectai_lab import _html, _waits, histories
 from projectai_lab._calls import explained, sent
-from projectai_lab._connect import ANSWER_WITHIN_S, translated
+from projectai_lab._connect import ANSWER_WITHIN_S, lost_worker, translated
 from projectai_lab._connection import Connection
 from projectai_lab._loop import Say
 from projectai_lab._troubles import Trouble
@@ -70,7 +70,8 @@ class LabWorkflowHandle(Generic[Result]):
 
     def query(self, query: Any, *args: Any, **options: Any) -> Any:
         """Query the workflow; raises `NoWorkerError` within 5 s when nobody can answer."""
-        return self._ask(functools.partial(self.handle.query, query), args, options)
+        call = functools.partial(self.handle.query, query)
+        return self._ask(functools.partial(_waits.again_while, lost_worker, call), args, options)
 
     def execute_update(self, update: Any, *args: Any, **options: Any) -> Any:
         """Send an Update and wait for its result; `NoWorkerError` when nobody can answer."""
