@@ -214,7 +214,8 @@ async def _last_task_failure(client: Client, handle: WorkflowHandle[Any, Any]) -
 def _retry_line(pending: PendingActivityInfo) -> str:
     limit = f" of {pending.maximum_attempts}" if pending.maximum_attempts else ", no limit"
     failure = pending.last_failure
-    kind = failure.application_failure_info.type or "timeout"
+    timed_out = failure.HasField("timeout_failure_info")
+    kind = "timeout" if timed_out else failure.application_failure_info.type or "failure"
     return (
         f"activity {pending.activity_type.name} is retrying (attempt {pending.attempt}{limit}); "
         f"last failure: {kind}: {failure.message}"

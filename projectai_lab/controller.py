@@ -31,6 +31,8 @@ class AIController:
     """
 
     def __init__(self, lab: LabClient | LabConfig | None = None) -> None:
+        if not isinstance(lab, LabClient | LabConfig | None):
+            raise TypeError(f"AIController takes a Lab, a LabConfig or nothing, not {lab!r}")
         self._lab = lab if isinstance(lab, LabClient) else None
         self._config = lab if isinstance(lab, LabConfig) else None
         self._client: Client | None = self._lab.client if self._lab else None

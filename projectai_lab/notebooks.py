@@ -122,10 +122,18 @@ def _run_in_processes(
                 pass
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for child in set(active_children()) - others:
-                child.terminate()
+            _end(set(active_children()) - others)
             raise
     return [future.exception() or future.result() for future in futures]
+
+
+def _end(children: Iterable[Any]) -> None:
+    """Let processes end their kernels in good order, and do not leave before they have."""
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.join(10)
+        child.kill()
 
 
 def _let_parent_decide() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import pytest
@@ -11,7 +12,11 @@ from google.protobuf.json_format import MessageToDict
 
 from projectai_lab import attempts as attempt_logs
 from projectai_lab import histories, plots, retries, tables
+from projectai_lab.config import LabConfig
+from projectai_lab.controller import AIController
 from projectai_lab.lab import Lab
+from projectai_lab.models import RetrySettings, TimeoutSettings, WorkflowInput
+from projectai_lab.workflows import ExampleWorkflow
 from tests import data_workflows
 
 ATTEMPTS = [1, 1, 1, 2, 3, 4]
@@ -96,3 +101,28 @@ def test_the_summary_counts_what_happened(attempts: pd.DataFrame) -> None:
     summary = retries.summary(attempts).set_index("activity_type")
     assert summary.loc["fail_until", ["completed", "failed"]].tolist() == [1, 1]
     assert summary["retries"].sum() == 6
+
+
+def test_a_result_that_cannot_be_sent_is_no_timeout_and_gives_no_negative_wait(
+    lab: Lab, new_id: Callable[[str], str]
+) -> None:
+    lab.start_worker(ai=lambda text: object())
+    request = WorkflowInput(
+        "hello",
+        "u-1",
+        retry={"simulate_ai_call": RetrySettings(initial_interval=0.2, maximum_attempts=3)},
+        timeouts={"simulate_ai_call": TimeoutSettings(start_to_close=5)},
+    )
+    handle = lab.start_workflow(ExampleWorkflow.run, request, id=new_id("unsendable"))
+    assert not handle.result(timeout=30).success
+    history = handle.fetch_history()
+    calls = tables.attempts(history, recorder=lab.attempts).query("attempt > 1")
+    assert (calls["backoff_observed_s"] >= calls["backoff_planned_s"] - 0.05).all()
+    assert calls["timeout_type"].isna().all()
+    whole = tables.activities(history, recorder=lab.attempts)
+    assert (whole[["exec_s", "backoff_s", "queue_s"]].fillna(0) >= 0).all(axis=None)
+
+
+def test_a_controller_refuses_what_it_would_otherwise_ignore() -> None:
+    with pytest.raises(TypeError, match="a Lab, a LabConfig or nothing, not 'prod:7233'"):
+        AIController(cast(LabConfig, "prod:7233"))

@@ -22,9 +22,10 @@ Record = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt: the columns of `tables.attempts`, times in epoch nanoseconds, and three more.
+    """One attempt: the columns of `tables.attempts`, times in epoch nanoseconds, and more.
 
-    `run_s` is how long it ran, `timed_out` whether a timeout ended it; None where nobody knows.
+    `run_s` is how long it ran, `timed_out` whether a timeout ended it; None where nobody knows,
+    and `undecided` where a worker's record leaves that open.
     """
 
     attempt: int
@@ -53,6 +54,7 @@ class Attempt:
     source: str = "history"
     next_retry_delay_s: float | None = None
     timed_out: bool | None = None
+    undecided: bool = False
     run_s: float | None = None
 
 
@@ -169,7 +171,8 @@ def _add_timeouts(activity: Activity, found: Sequence[Attempt]) -> None:
     for one, after in pairwise(found):
         apart = _apart(one, after)
         if one.timed_out is None and one.recorded:
-            one.timed_out = _outran_server(one, apart, limit)
+            one.timed_out = _outran_server(one, apart, limit, heartbeat)
+            one.undecided = one.timed_out is None
         if one.timed_out and one.timeout_type is None:
             one.timeout_type = _which_timeout(apart, limit, heartbeat)
         if one.timeout_type == "START_TO_CLOSE" and one.started_time is not None and limit:
@@ -184,13 +187,23 @@ def _apart(one: Attempt, after: Attempt) -> float | None:
     return since(after.attempt_scheduled_time, one.started_time)
 
 
-def _outran_server(one: Attempt, apart: float | None, limit: float | None) -> bool:
-    """Tell whether an attempt before another cannot have been ended by its worker's report."""
-    if one.worker_outcome is None or one.worker_exec_s is None:
+def _outran_server(
+    one: Attempt, apart: float | None, limit: float | None, heartbeat: float | None
+) -> bool | None:
+    """Tell whether a timeout ended an attempt before another; None where nobody can tell."""
+    # Due again before start-to-close could fire: then it did not.
+    in_time = limit is not None and apart is not None and apart < limit and heartbeat is None
+    run = one.worker_exec_s
+    if one.worker_outcome is None or run is None:
+        return None if in_time else True
+    if (limit is not None and run >= limit) or (apart is not None and run > apart):
         return True
-    too_long = limit is not None and one.worker_exec_s >= limit
-    overlapped = apart is not None and one.worker_exec_s > apart
-    return one.worker_outcome == "COMPLETED" or too_long or overlapped
+    if heartbeat is not None and run >= heartbeat:
+        return True if one.worker_outcome == "COMPLETED" else None
+    if one.worker_outcome == "COMPLETED":
+        # Another attempt followed all the same: the server did not take or never got the result.
+        return False if in_time else None
+    return False
 
 
 def _which_timeout(apart: float | None, limit: float | None, heartbeat: float | None) -> str | None:
@@ -202,7 +215,8 @@ def _which_timeout(apart: float | None, limit: float | None, heartbeat: float | 
 
 def _add_ends(found: Sequence[Attempt]) -> None:
     for one in found:
-        if one.time_quality == "unknown" and not one.timed_out and one.worker_exec_s is not None:
+        known = one.worker_exec_s is not None and not one.timed_out and not one.undecided
+        if one.time_quality == "unknown" and known:
             one.time_quality, one.run_s = "measured_worker", one.worker_exec_s
         if one.worker_outcome == "CANCELED":
             one.late_report = False
