@@ -163,10 +163,11 @@ class Lab(LabClient):
         self._check_open()
         queue = task_queue or self.task_queue
         spec = WorkerSpec.build(workflows, activities, ai)
-        if old := self.workers.pop(queue, None):
-            old.close()
+        # The old one goes when the new one polls: a start that fails takes nothing away.
+        old = self.workers.get(queue)
+        worker: AnyWorker
         if process:
-            self.workers[queue] = WorkerProcess.start(
+            worker = WorkerProcess.start(
                 self.config,
                 workflows,
                 activities,
@@ -176,10 +177,13 @@ class Lab(LabClient):
                 **options,
             )
         else:
-            self.workers[queue] = BackgroundWorker.start(
+            worker = BackgroundWorker.start(
                 self._loop, self.config, spec, task_queue=queue, log=self.attempts, **options
             )
-        return self.workers[queue]
+        self.workers[queue] = worker
+        if old:
+            old.close()
+        return worker
 
     def _close_workers(self) -> None:
         while self.workers:

@@ -327,3 +327,12 @@ def test_in_a_real_kernel_cells_run_and_an_interrupt_leaves_the_lab_usable(
         )
         == "True\n"
     )
+
+
+def test_a_worker_that_cannot_start_takes_no_running_one_away(lab: Lab) -> None:
+    before = lab.worker
+    with pytest.raises(WorkerStartError):
+        lab.start_worker(no_such_option=1)
+    assert lab.worker is before
+    assert before is not None
+    assert before.status == "running"

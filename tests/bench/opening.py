@@ -37,7 +37,7 @@ FLAGS = (
 )
 
 
-def measure(rounds: int = 7) -> list[Row]:
+def measure(rounds: int = 15) -> list[Row]:
     """Return a row without and a row with the imports."""
     imports: dict[str, list[float]] = {"lab": [], "raw": []}
 
