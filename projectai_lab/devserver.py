@@ -264,6 +264,9 @@ def _command(
 
 
 def _spawn(command: list[str], database: Path | None) -> tuple[subprocess.Popen[bytes], Path]:
+    if database and set("?#%") & set(str(database)):
+        # SQLite reads the name as a URI and would open another file.
+        raise ServerStartError(f"the database's path may not hold ?, # or %: {database}")
     if database and not database.parent.is_dir():
         raise ServerStartError(f"the folder of the database does not exist: {database.parent}")
     # Only named here: the watchdog makes it and removes it, so that none is left if we die now.

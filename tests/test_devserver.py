@@ -614,3 +614,9 @@ def test_kernels_killed_leave_no_server_and_no_worker(
         time.sleep(0.05)
     assert started_with(scratch) == []
     assert list(scratch.glob("projectai-lab-server-*")) == []
+
+
+def test_a_database_name_that_sqlite_would_read_otherwise_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ServerStartError, match=r"may not hold \?, # or %: .*q\?x=1\.db"):
+        DevServer.start(db_filename=tmp_path / "q?x=1.db")
+    assert list(tmp_path.iterdir()) == []
