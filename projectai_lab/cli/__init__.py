@@ -21,7 +21,7 @@ from projectai_lab import __version__
 from projectai_lab.cli import check, data, papers, serve
 from projectai_lab.errors import LabError, NotebookError
 
-FAILED, USAGE, TROUBLE, INTERRUPTED = 1, 2, 3, 130
+FAILED, TROUBLE, INTERRUPTED = 1, 3, 130
 
 
 def parser() -> argparse.ArgumentParser:
