@@ -10,7 +10,7 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from projectai_lab.tables._columns import OUTCOMES
+from projectai_lab.tables._column import OUTCOMES
 from projectai_lab.tables._runs import Run, ns
 
 _SCHEDULED = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED

@@ -13,13 +13,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from projectai_lab.tables import schema
-from projectai_lab.tables._columns import (
-    EVENT_TYPES,
-    GROUPS,
-    RETRY_STATES,
-    TABLES,
-    TIMEOUT_TYPES,
-)
+from projectai_lab.tables._column import EVENT_TYPES, GROUPS, RETRY_STATES, TIMEOUT_TYPES
+from projectai_lab.tables._columns import TABLES
 from projectai_lab.tables._plans import PLANS, Plan
 from projectai_lab.tables._runs import Histories, Run, clock_of, failure_facts, gc_paused, runs_of
 

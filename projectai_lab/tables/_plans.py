@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from projectai_lab.tables._columns import GROUPS
+from projectai_lab.tables._column import GROUPS
 from projectai_lab.tables._runs import size
 
 _REQUESTS = ("accepted_request", "request", "rejected_request")

@@ -15,7 +15,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 
 from projectai_lab.errors import TableError
-from projectai_lab.tables._columns import RETRY_STATES, TIMEOUT_TYPES
+from projectai_lab.tables._column import RETRY_STATES, TIMEOUT_TYPES
 
 Histories = WorkflowHistory | Iterable[WorkflowHistory]
 _WRAPPERS = (

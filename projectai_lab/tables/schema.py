@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from projectai_lab.errors import TableError
-from projectai_lab.tables._columns import TABLES, Column, Table
+from projectai_lab.tables._column import Column, Table
+from projectai_lab.tables._columns import TABLES
 
 VERSION = 1
 NAT = np.iinfo(np.int64).min
