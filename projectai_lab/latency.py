@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import bdtr
 
 from projectai_lab._frames import ACTIVITIES, names, need, one_clock
 from projectai_lab.errors import TableError
@@ -151,18 +152,10 @@ def _ranks(n: int, q: float, confidence: float) -> tuple[int, int]:
     if n == 0:
         return 0, 0
     tail = (1 - confidence) / 2
-    below = _binomial_cdf(n, q)
+    below = bdtr(np.arange(n + 1), n, q)  # P(B ≤ k) for k = 0 … n
     lower = int(np.searchsorted(below, tail, side="right"))
     upper = int(np.searchsorted(below, 1 - tail, side="left")) + 1
     return lower, upper if upper <= n else 0
-
-
-def _binomial_cdf(n: int, p: float) -> NDArray[np.float64]:
-    """Return P(B ≤ k) for k = 0 … n, through logarithms so that a large n does not underflow."""
-    k = np.arange(n + 1)
-    factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-    log_pmf = factorial[n] - factorial[k] - factorial[n - k] + k * math.log(p)
-    return np.cumsum(np.exp(log_pmf + (n - k) * math.log1p(-p)))
 
 
 def _frame(keys: list[str], rows: list[Any]) -> pd.DataFrame:

@@ -88,6 +88,7 @@ OUTSIDE: dict[str, set[str]] = {
     "threading": {"_loop", "cli"},
     "pandas": {"_frames", "tables", "retries", "latency", "plots", "cli"},
     "numpy": {"tables", "retries", "latency", "plots"},
+    "scipy": {"latency"},
     "matplotlib": {"plots"},
     "papermill": {"notebooks"},
     "nbconvert": {"notebooks"},
