@@ -8,6 +8,7 @@ from __future__ import annotations
 from projectai_lab.tables import schema
 from projectai_lab.tables._activities import activities
 from projectai_lab.tables._attempts import attempts
+from projectai_lab.tables._build import build
 from projectai_lab.tables._child_workflows import child_workflows
 from projectai_lab.tables._events import events
 from projectai_lab.tables._executions import executions
@@ -17,6 +18,7 @@ from projectai_lab.tables.schema import validate
 __all__ = [
     "activities",
     "attempts",
+    "build",
     "child_workflows",
     "events",
     "executions",
