@@ -1,4 +1,4 @@
-"""What a worker runs, and `BackgroundWorker`, which runs it on the Lab's own thread."""
+"""The SDK's worker with the kit's defaults, and `BackgroundWorker`, on the Lab's own thread."""
 
 from __future__ import annotations
 
@@ -8,76 +8,24 @@ import concurrent.futures
 import contextlib
 import logging
 import re
-import sys
 import traceback
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
 from projectai_lab import _html
-from projectai_lab._connect import PATIENT, connect, new_identity
+from projectai_lab._connect import PATIENT, connect, new_identity, silent
 from projectai_lab._loop import LoopThread
-from projectai_lab.activities import AICallable, make_ai_call, process_ai_task, validate_input
 from projectai_lab.attempts import AttemptLog, AttemptRecorder
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import WorkerError, WorkerStartError, WorkflowDefinitionError
 from projectai_lab.models import Duration, seconds
-from projectai_lab.workflows import ExampleWorkflow
+from projectai_lab.worker_spec import WorkerSpec
 
 _LOG_LINES = 1000
 _THREADS = 100
-
-
-@dataclass(frozen=True)
-class WorkerSpec:
-    """Workflows and activities of a worker, by their Temporal names; later ones replace earlier."""
-
-    workflows: dict[str, type]
-    activities: dict[str, Callable[..., Any]]
-
-    @classmethod
-    def build(
-        cls,
-        workflows: Iterable[type] = (),
-        activities: Iterable[Callable[..., Any]] = (),
-        ai: AICallable | None = None,
-    ) -> WorkerSpec:
-        """Add to the kit's own workflow and activities; a given one of the same name replaces it.
-
-        Raises `WorkflowDefinitionError` for what no worker could load.
-        """
-        ours: tuple[Callable[..., Any], ...] = (validate_input, make_ai_call(ai), process_ai_task)
-        return cls(
-            {_workflow_name(one): one for one in (ExampleWorkflow, *workflows)},
-            {_activity_name(one): one for one in (*ours, *activities)},
-        )
-
-
-def _workflow_name(cls: type) -> str:
-    definition = workflow._Definition.from_class(cls) if isinstance(cls, type) else None
-    if definition is None:
-        raise WorkflowDefinitionError(f"{cls!r} is not a workflow: decorate it, @workflow.defn")
-    if cls.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
-        raise WorkflowDefinitionError(
-            f"workflow {cls.__name__} is defined in a notebook cell, where the workflow sandbox "
-            "cannot import it from: put the cell in a file (`%%writefile my_workflows.py` as its "
-            f"first line) and `from my_workflows import {cls.__name__}`"
-        )
-    return definition.name or cls.__name__
-
-
-def _activity_name(function: Callable[..., Any]) -> str:
-    definition = activity._Definition.from_callable(function)
-    if definition is None:
-        raise WorkflowDefinitionError(
-            f"{function!r} is not an activity: decorate it with @activity.defn"
-        )
-    return definition.name or function.__name__
 
 
 def make_worker(
@@ -107,6 +55,8 @@ def make_worker(
         "graceful_shutdown_timeout": timedelta(seconds=seconds(grace)),
         "workflow_failure_exception_types": [Exception] if fail_workflow_on_exception else [],
     }
+    if not {"build_id", "deployment_config"} & options.keys():
+        defaults["build_id"] = spec.build_id()
     if "tuner" not in options:
         defaults["max_concurrent_activities"] = threads
     if recorder:
@@ -117,8 +67,11 @@ def make_worker(
 class BackgroundWorker:
     """A worker on the Lab's loop thread; plain (`def`) activities run in threads of its pool."""
 
-    def __init__(self, loop: LoopThread, spec: WorkerSpec, task_queue: str) -> None:
+    def __init__(
+        self, loop: LoopThread, config: LabConfig, spec: WorkerSpec, task_queue: str
+    ) -> None:
         self._loop = loop
+        self._config = config
         self.spec = spec
         self.task_queue = task_queue
         self.identity = new_identity()
@@ -138,14 +91,12 @@ class BackgroundWorker:
         **options: Any,
     ) -> BackgroundWorker:
         """Start polling; return when the server has accepted the worker."""
-        worker = cls(loop, spec, task_queue)
-        loop.run(lambda: worker._start(config, log, options))
+        worker = cls(loop, config, spec, task_queue)
+        loop.run(lambda: worker._start(log, options))
         return worker
 
-    async def _start(
-        self, config: LabConfig, log: AttemptLog | None, options: dict[str, Any]
-    ) -> None:
-        client = await connect(config, PATIENT)
+    async def _start(self, log: AttemptLog | None, options: dict[str, Any]) -> None:
+        client = await connect(self._config, PATIENT)
         self.identity = options.get("identity") or self.identity
         recorder = AttemptRecorder(log, self.identity) if log else None
         try:
@@ -178,14 +129,13 @@ class BackgroundWorker:
         self._closing.push_async_callback(self._drain, worker)
 
     async def _drain(self, worker: Worker) -> None:
-        """Let running activities end within the grace; never wait for a dead server."""
+        """Let running activities end within the grace; a server that is gone hears of no end."""
         grace = worker.config()["graceful_shutdown_timeout"].total_seconds()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace + 5):
-                await worker.shutdown()
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        ends = [asyncio.create_task(worker.shutdown()), asyncio.create_task(silent(self._config))]
+        await asyncio.wait(ends, timeout=grace + 5, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*ends, *filter(None, [self._task])):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     @property
     def status(self) -> str:

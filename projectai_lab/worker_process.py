@@ -16,7 +16,7 @@ from projectai_lab.attempts import AttemptLog
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import WorkerStartError, WorkflowDefinitionError
 from projectai_lab.models import Duration, seconds
-from projectai_lab.worker import WorkerSpec
+from projectai_lab.worker_spec import WorkerSpec
 
 READY = "polling"
 _START_S = 30.0

@@ -47,14 +47,14 @@ LAW: dict[str, set[str]] = {
         "errors", "config", "models", "histories", "handle", "_connect", "_connection", "_calls",
     },
     "attempts": {"errors"},
+    "worker_spec": {"errors", "activities", "workflows"},
     "worker": {
-        "errors", "config", "models", "attempts", "workflows", "activities", "_loop", "_html",
-        "_connect",
+        "errors", "config", "models", "attempts", "worker_spec", "_loop", "_html", "_connect",
     },
-    "worker_process": {"errors", "config", "models", "attempts", "worker", "_html"},
+    "worker_process": {"errors", "config", "models", "attempts", "worker_spec", "_html"},
     "lab": {
         "errors", "config", "models", "histories", "attempts", "activities", "workflows", "client",
-        "devserver", "worker", "worker_process", "_loop", "_html", "_connect",
+        "devserver", "worker", "worker_spec", "worker_process", "_loop", "_html", "_connect",
     },
     "controller": {
         "errors", "config", "models", "client", "workflows", "_loop", "_connect", "_troubles",
@@ -77,8 +77,8 @@ EVERYTHING = {"cli"}
 OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
-        "_calls", "_connection", "handle", "client", "attempts", "worker", "lab", "controller",
-        "histories", "tables", "cli",
+        "_calls", "_connection", "handle", "client", "attempts", "worker_spec", "worker", "lab",
+        "controller", "histories", "tables", "cli",
     },
     "google": {"_troubles", "_waits", "histories", "tables"},
     "asyncio": {

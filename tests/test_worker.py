@@ -26,7 +26,8 @@ from projectai_lab.config import LabConfig
 from projectai_lab.errors import WorkerStartError, WorkflowDefinitionError
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.lab import Lab
-from projectai_lab.worker import BackgroundWorker, WorkerSpec
+from projectai_lab.worker import BackgroundWorker
+from projectai_lab.worker_spec import WorkerSpec
 from tests import zoo
 
 ZOO: dict[str, Any] = {"workflows": zoo.WORKFLOWS, "activities": zoo.ACTIVITIES}
@@ -235,6 +236,63 @@ def running(handle: LabWorkflowHandle[Any]) -> bool:
     """Whether an activity of the execution has been started."""
     pending = handle.describe().raw_description.pending_activities
     return any(one.last_started_time.seconds for one in pending)
+
+
+def build_ids(handle: LabWorkflowHandle[Any]) -> set[str]:
+    """Return the build ids that history has of the workers of an execution."""
+    completed = [
+        event.workflow_task_completed_event_attributes for event in handle.fetch_history().events
+    ]
+    return {one.worker_version.build_id for one in completed} - {""}
+
+
+EDITED = """
+from temporalio import workflow
+
+
+@workflow.defn
+class Edited:
+    @workflow.run
+    async def run(self) -> int:
+        return {answer}
+"""
+
+
+def test_the_build_id_in_history_follows_the_code(
+    idle: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "edited_workflows.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    ids = []
+    for answer in (1, 2, 2):
+        file.write_text(EDITED.format(answer=answer))
+        sys.modules.pop("edited_workflows", None)
+        importlib.invalidate_caches()
+        module = importlib.import_module("edited_workflows")
+        idle.start_worker(workflows=[module.Edited])
+        handle = idle.start_workflow("Edited")
+        assert handle.result(timeout=20) == answer
+        ids.append(build_ids(handle))
+    monkeypatch.delitem(sys.modules, "edited_workflows")
+    first, second, third = ids
+    assert len(first) == len(second) == 1
+    assert first != second == third
+
+
+def test_a_build_id_of_the_user_is_used(idle: Lab) -> None:
+    background(idle, build_id="mine-1")
+    handle = idle.start_workflow(zoo.Greeting.run, "greet", "you")
+    handle.result(timeout=20)
+    assert build_ids(handle) == {"mine-1"}
+
+
+def test_a_build_id_knows_code_that_stands_in_no_file() -> None:
+    @activity.defn
+    def typed_in_a_cell() -> None: ...
+
+    typed_in_a_cell.__module__ = "__main__"
+    assert len(WorkerSpec.build(activities=[typed_in_a_cell]).build_id()) == 32
 
 
 def close_in_thread(close: Callable[[], object]) -> threading.Thread:

@@ -19,8 +19,9 @@ from projectai_lab.cli._common import Commands, add_connection, config_of
 from projectai_lab.config import LabConfig
 from projectai_lab.devserver import CLOCKS, DevServer
 from projectai_lab.errors import ServerUnreachableError, WorkflowDefinitionError
-from projectai_lab.worker import WorkerSpec, make_worker, until_polling
+from projectai_lab.worker import make_worker, until_polling
 from projectai_lab.worker_process import READY
+from projectai_lab.worker_spec import WorkerSpec
 
 _GRACE_S = 10.0
 

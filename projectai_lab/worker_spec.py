@@ -1,0 +1,79 @@
+"""`WorkerSpec`: what a worker runs, in a thread of the kernel or in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from temporalio import activity, workflow
+
+from projectai_lab.activities import AICallable, make_ai_call, process_ai_task, validate_input
+from projectai_lab.errors import WorkflowDefinitionError
+from projectai_lab.workflows import ExampleWorkflow
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """Workflows and activities of a worker, by their Temporal names; later ones replace earlier."""
+
+    workflows: dict[str, type]
+    activities: dict[str, Callable[..., Any]]
+
+    @classmethod
+    def build(
+        cls,
+        workflows: Iterable[type] = (),
+        activities: Iterable[Callable[..., Any]] = (),
+        ai: AICallable | None = None,
+    ) -> WorkerSpec:
+        """Add to the kit's own workflow and activities; a given one of the same name replaces it.
+
+        Raises `WorkflowDefinitionError` for what no worker could load.
+        """
+        ours: tuple[Callable[..., Any], ...] = (validate_input, make_ai_call(ai), process_ai_task)
+        return cls(
+            {_workflow_name(one): one for one in (ExampleWorkflow, *workflows)},
+            {_activity_name(one): one for one in (*ours, *activities)},
+        )
+
+    def build_id(self) -> str:
+        """Return a hash of the files that the workflows and activities stand in.
+
+        The SDK's own is a hash over all modules of the process, taken once: 0.1 s, and in a
+        notebook the old value still after an edit.
+        """
+        digest = hashlib.sha256()
+        things = (*self.workflows.values(), *self.activities.values())
+        for name in sorted({thing.__module__ for thing in things}):
+            digest.update(name.encode())
+            file = getattr(sys.modules.get(name), "__file__", None)
+            with contextlib.suppress(OSError):
+                digest.update(Path(file).read_bytes() if file else b"")
+        return digest.hexdigest()[:32]
+
+
+def _workflow_name(cls: type) -> str:
+    definition = workflow._Definition.from_class(cls) if isinstance(cls, type) else None
+    if definition is None:
+        raise WorkflowDefinitionError(f"{cls!r} is not a workflow: decorate it, @workflow.defn")
+    if cls.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
+        raise WorkflowDefinitionError(
+            f"workflow {cls.__name__} is defined in a notebook cell, where the workflow sandbox "
+            "cannot import it from: put the cell in a file (`%%writefile my_workflows.py` as its "
+            f"first line) and `from my_workflows import {cls.__name__}`"
+        )
+    return definition.name or cls.__name__
+
+
+def _activity_name(function: Callable[..., Any]) -> str:
+    definition = activity._Definition.from_callable(function)
+    if definition is None:
+        raise WorkflowDefinitionError(
+            f"{function!r} is not an activity: decorate it with @activity.defn"
+        )
+    return definition.name or function.__name__
