@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from projectai_lab.errors import (
 )
 
 ANSWER_WITHIN_S = 4.0
+_SILENT_AFTER_S = 2.0
 CORE_LOGGER = "temporalio.core"
 # Client preface and an empty SETTINGS frame: RFC 9113, sections 3.4 and 6.5.
 _NOT_GRPC = "something listens there but does not speak gRPC"
@@ -108,6 +110,20 @@ async def _greet(address: str, *, tls: bool) -> None:
         raise ConnectionError(_NOT_GRPC) from error
     finally:
         writer.close()
+
+
+async def silent(config: LabConfig) -> None:
+    """Return once nothing has answered at the address for `_SILENT_AFTER_S`."""
+    heard = time.monotonic()
+    while time.monotonic() - heard < _SILENT_AFTER_S:
+        try:
+            async with asyncio.timeout(1):
+                await _greet(config.address, tls=bool(config.connect_options().get("tls")))
+        except (OSError, TimeoutError):
+            await asyncio.sleep(0.1)
+        else:
+            await asyncio.sleep(0.5)
+            heard = time.monotonic()
 
 
 async def _check_namespace(client: Client) -> None:

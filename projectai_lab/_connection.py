@@ -30,7 +30,7 @@ class Connection:
     @classmethod
     def connect(cls, config: LabConfig | None = None) -> Self:
         """Connect to a server that runs elsewhere; `close` leaves it running."""
-        config = config or LabConfig.load()
+        config = LabConfig.of(config)
         loop = LoopThread()
         try:
             return cls(loop, loop.run(lambda: connect(config)), config)

@@ -61,7 +61,9 @@ class LoopThread:
         Raises `BlockingCallError` on the loop thread and `LabClosedError` after close. An
         interrupt cancels the coroutine and leaves the loop usable.
         """
-        self._check_caller()
+        self.refuse_own_thread()
+        if self.closed:
+            raise LabClosedError("the Lab is closed: open a new one with Lab.open()")
         inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         work = coroutine(inbox.put)
         tasks: list[asyncio.Task[T]] = []
@@ -98,14 +100,13 @@ class LoopThread:
 
         return self.call(without_notes)
 
-    def _check_caller(self) -> None:
+    def refuse_own_thread(self) -> None:
+        """Raise `BlockingCallError` for a blocking call made on the loop thread."""
         if threading.current_thread() is self._thread:
             raise BlockingCallError(
                 "this blocking call runs on the Lab's own event loop and would wait for itself: "
                 "inside an activity or a coroutine on that loop, await lab.client instead"
             )
-        if self.closed:
-            raise LabClosedError("the Lab is closed: open a new one with Lab.open()")
 
     def _wait(self, inbox: queue.SimpleQueue[str | None]) -> None:
         ping: threading.Event | None = None
@@ -131,6 +132,28 @@ class LoopThread:
         self._closing = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
+
+
+class LazyLoop:
+    """A loop thread that is made when it is first needed: one, however many threads ask at once."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._made: LoopThread | None = None
+
+    def get(self) -> LoopThread:
+        """Return the loop thread; a new one after `close` and in a forked child."""
+        with self._lock:
+            if self._made is None or self._made.closed:
+                self._made = LoopThread(self._name)
+            return self._made
+
+    def close(self) -> None:
+        """End the thread, if there is one."""
+        with self._lock:
+            if self._made:
+                self._made.close()
 
 
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

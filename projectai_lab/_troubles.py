@@ -108,14 +108,21 @@ class Watch:
     ) -> Trouble | None:
         task = raw.pending_workflow_task
         if task.attempt > 1:
-            cause = await _last_task_failure(self._client, self._handle)
-            line = f"its Workflow Task keeps failing (attempt {task.attempt}): {cause}"
-            return Trouble("stuck", line)
+            return await self._why_again(task.attempt)
         for one in self._overdue(_unfinished(raw), patience_s):
             if nobody := await who_polls(self._client, one.task_queue, one.queue_type):
                 return Trouble("no worker", f"{one.name} and {nobody}")
         retrying = [pending for pending in raw.pending_activities if pending.attempt > 1]
         return Trouble("retrying", _retry_line(retrying[0])) if retrying else None
+
+    async def _why_again(self, attempt: int) -> Trouble:
+        """Tell why a Workflow Task is tried again: its code fails, or nobody finishes it."""
+        cause = await _last_task_failure(self._client, self._handle)
+        nobody = None if cause else await who_polls(self._client, self.task_queue)
+        if nobody:
+            return Trouble("no worker", f"its Workflow Task waits and {nobody}")
+        cause = cause or "the worker does not finish it in time"
+        return Trouble("stuck", f"its Workflow Task keeps failing (attempt {attempt}): {cause}")
 
     def _overdue(self, unfinished: list[_Unfinished], patience_s: float) -> list[_Unfinished]:
         """Return, one a Task Queue, what has waited too long by our own clock."""
@@ -195,7 +202,8 @@ def _is_alive(beat: WorkerHeartbeat) -> bool:
     return running and time.time() - beat.heartbeat_time.seconds < 2 + 2 * interval
 
 
-async def _last_task_failure(client: Client, handle: WorkflowHandle[Any, Any]) -> str:
+async def _last_task_failure(client: Client, handle: WorkflowHandle[Any, Any]) -> str | None:
+    """Return what the workflow's code raised last; None when no worker reported a failure."""
     request = GetWorkflowExecutionHistoryReverseRequest(
         namespace=client.namespace,
         execution=WorkflowExecution(workflow_id=handle.id, run_id=handle.run_id or ""),
@@ -208,7 +216,7 @@ async def _last_task_failure(client: Client, handle: WorkflowHandle[Any, Any]) -
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
             failure = event.workflow_task_failed_event_attributes.failure
             return f"{failure.application_failure_info.type or 'failure'}: {failure.message}"
-    return "the worker does not finish it in time"
+    return None
 
 
 def _retry_line(pending: PendingActivityInfo) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio.client import Client, WorkflowHandle
@@ -30,15 +29,14 @@ async def result(
     client: Client,
     handle: WorkflowHandle[Any, T],
     *,
-    timeout: timedelta | None,
+    limit_s: float,
     on_trouble: Callable[[Trouble], None],
 ) -> T:
     """Return the run's result; call `on_trouble` when it stands still; survive a server restart.
 
-    Raises `WorkflowTimeoutError` after `timeout`, with the last trouble in the message, and
+    Raises `WorkflowTimeoutError` after `limit_s`, with the last trouble in the message, and
     whatever `on_trouble` raises. The same kind of trouble is told once in half a minute.
     """
-    limit_s = float("inf") if timeout is None else timeout.total_seconds()
     deadline = time.monotonic() + limit_s
     watch = Watch(client, handle)
     quiet_until = defaultdict(float, retrying=time.monotonic() + _RETRYING_AFTER_S)

@@ -66,7 +66,20 @@ class LabConfig:
             address_source=source,
         )
 
+    @classmethod
+    def of(cls, config: object) -> LabConfig:
+        """Return the settings that an argument gives, those of the environment for None."""
+        if isinstance(config, LabConfig | None):
+            return config or cls.load()
+        raise ConfigError(
+            f'expected a LabConfig, got {config!r}: Lab.open(address="host:7233") takes an '
+            "address, Lab.connect(LabConfig(address=…)) a whole configuration"
+        )
+
     def __post_init__(self) -> None:
+        for name in ("address", "namespace", "task_queue"):
+            if not isinstance(value := getattr(self, name), str):
+                raise ConfigError(f"{name} must be text, got {type(value).__name__}: {value!r}")
         if self.address_source == "default" and self.address != DEFAULT_ADDRESS:
             object.__setattr__(self, "address_source", "argument")
         _check_address(self.address, self.address_source)

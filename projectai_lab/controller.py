@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import uuid
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from projectai_lab import _waits
 from projectai_lab._calls import explained, start
 from projectai_lab._connect import connect, translated
-from projectai_lab._loop import LoopThread, Say, logger
+from projectai_lab._loop import LazyLoop, LoopThread, Say, logger
 from projectai_lab._troubles import FATAL, Trouble
 from projectai_lab.client import LabClient
 from projectai_lab.config import LabConfig
@@ -36,7 +37,7 @@ class AIController:
         self._lab = lab if isinstance(lab, LabClient) else None
         self._config = lab if isinstance(lab, LabConfig) else None
         self._client: Client | None = self._lab.client if self._lab else None
-        self._own_loop: LoopThread | None = None
+        self._own_loop = LazyLoop("projectai-lab-controller")
 
     async def process_ai_request(
         self, *, data: Any, user_id: Any, idempotency_key: str | None = None, **options: Any
@@ -72,7 +73,7 @@ class AIController:
             say(f"{handle.id}: {trouble.line}")
 
         with translated(client), explained(handle, None):
-            return await _waits.result(client, handle, timeout=None, on_trouble=on_trouble)
+            return await _waits.result(client, handle, limit_s=math.inf, on_trouble=on_trouble)
 
     async def _connected(self) -> tuple[Client, LabConfig]:
         if self._lab:
@@ -84,16 +85,11 @@ class AIController:
         return self._client, self._config
 
     def _loop(self) -> LoopThread:
-        if self._lab:
-            return self._lab._loop
-        if self._own_loop is None or self._own_loop.closed:
-            self._own_loop = LoopThread("projectai-lab-controller")
-        return self._own_loop
+        return self._lab._loop if self._lab else self._own_loop.get()
 
     def close(self) -> None:
         """End the thread of the blocking twin, if it was used without a Lab."""
-        if self._own_loop:
-            self._own_loop.close()
+        self._own_loop.close()
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
@@ -53,7 +54,7 @@ class LabWorkflowHandle(Generic[Result]):
         `timeout` is a timedelta or seconds; afterwards `WorkflowTimeoutError` says what stood in
         the way and the execution goes on. An unhappy end raises the SDK's `WorkflowFailureError`.
         """
-        limit = None if timeout is None else timedelta(seconds=seconds(timeout))
+        limit_s = _limit_s(timeout)
 
         async def wait(say: Say) -> Result:
             def on_trouble(trouble: Trouble) -> None:
@@ -61,7 +62,7 @@ class LabWorkflowHandle(Generic[Result]):
 
             with translated(self._connection.client), explained(self.handle, self.url):
                 return await _waits.result(
-                    self._connection.client, self.handle, timeout=limit, on_trouble=on_trouble
+                    self._connection.client, self.handle, limit_s=limit_s, on_trouble=on_trouble
                 )
 
         answer = self._connection._loop.call(wait)
@@ -138,3 +139,10 @@ class LabWorkflowHandle(Generic[Result]):
             "status": f"{self._status} (when last asked; ask with .describe())",
         }
         return _html.card(self.id, facts, url=self.url, status=self._status)
+
+
+def _limit_s(timeout: Duration | None) -> float:
+    limit_s = math.inf if timeout is None else seconds(timeout)
+    if not limit_s >= 0:
+        raise ValueError(f"timeout must be a timedelta or seconds, 0 or more; got {timeout}")
+    return limit_s

@@ -16,18 +16,23 @@ from temporalio.testing import TimeSkipper
 
 from projectai_lab import _html
 from projectai_lab._connect import connect
-from projectai_lab._loop import LoopThread
+from projectai_lab._loop import LoopThread, logger
 from projectai_lab.activities import AICallable
 from projectai_lab.attempts import AttemptLog
 from projectai_lab.client import LabClient
 from projectai_lab.config import LabConfig
 from projectai_lab.devserver import Clock, DevServer
 from projectai_lab.errors import WorkflowDefinitionError
-from projectai_lab.worker import BackgroundWorker, WorkerSpec
+from projectai_lab.worker import BackgroundWorker
 from projectai_lab.worker_process import WorkerProcess
+from projectai_lab.worker_spec import WorkerSpec
 
 AnyWorker = BackgroundWorker | WorkerProcess
 _OPEN: weakref.WeakSet[Lab] = weakref.WeakSet()
+_OPEN_ALREADY = (
+    "another Lab is open in this process, at %s on Task Queue %r, and goes on beside this one; "
+    "a cell that is run again may begin with Lab.close_all()"
+)
 
 
 class Lab(LabClient):
@@ -64,6 +69,8 @@ class Lab(LabClient):
         embedded server and are ignored where one runs already.
         """
         config = LabConfig.load(address=address, namespace=namespace, task_queue=task_queue)
+        for other in list(_OPEN):
+            logger.warning(_OPEN_ALREADY, other.address, other.task_queue)
         if config.is_default:
             return cls.start_local(config, **options)
         for name in ("clock", "db_filename", "ui_port"):
@@ -81,7 +88,7 @@ class Lab(LabClient):
         **options: Any,
     ) -> Self:
         """Start an embedded server that ends with this Lab; then go on as `connect` does."""
-        config = config or LabConfig(namespace="default")
+        config = LabConfig.of(config or LabConfig(namespace="default"))
         server = DevServer.start(
             clock=clock, db_filename=db_filename, ui_port=ui_port, namespace=config.namespace
         )
@@ -104,7 +111,7 @@ class Lab(LabClient):
         `worker=False` starts none; `workflows`, `activities`, `ai` and the SDK's worker options
         are those of `start_worker`; `attempts` is a folder for the attempt log, or False for none.
         """
-        return cls._open(config or LabConfig.load(), None, **options)
+        return cls._open(LabConfig.of(config), None, **options)
 
     @classmethod
     def _open(
@@ -204,8 +211,15 @@ class Lab(LabClient):
 
     def close(self) -> None:
         """Drain the workers, stop the server that this Lab started, end its thread."""
+        self._loop.refuse_own_thread()
         _OPEN.discard(self)
         self._closing.close()
+
+    @classmethod
+    def close_all(cls) -> None:
+        """Close every open Lab of this process."""
+        for lab in list(_OPEN):
+            lab.close()
 
     def _repr_html_(self) -> str:
         closed = self._loop.closed
@@ -226,7 +240,4 @@ class Lab(LabClient):
 os.register_at_fork(after_in_child=_OPEN.clear)
 
 
-@atexit.register
-def _close_all() -> None:
-    for lab in list(_OPEN):
-        lab.close()
+atexit.register(Lab.close_all)

@@ -106,6 +106,19 @@ def test_a_configuration_is_enough_and_close_ends_its_thread(lab: Lab) -> None:
     controller.close()
 
 
+def test_many_threads_share_one_loop_thread(lab: Lab) -> None:
+    with AIController(lab.config) as controller, ThreadPoolExecutor(20) as threads:
+        asked = [
+            threads.submit(controller.process_ai_request_blocking, data=f"{n}", user_id="u")
+            for n in range(20)
+        ]
+        names = [thread.name for thread in threading.enumerate()]
+        assert names.count("projectai-lab-controller") <= 1
+        assert all(one.result(30).success for one in asked)
+        names = [thread.name for thread in threading.enumerate()]
+        assert names.count("projectai-lab-controller") == 1
+
+
 def test_without_arguments_the_environment_says_where(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

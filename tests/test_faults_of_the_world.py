@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio import activity
 from temporalio.service import RPCError, RPCStatusCode
 
 from projectai_lab import AIController, Lab, LabConfig, WorkflowInput
@@ -52,11 +53,6 @@ def in_thread(call: Callable[[], Any], into: list[Any]) -> threading.Thread:
     return thread
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the lines that waits have said."""
-    return [record.getMessage() for record in caplog.records if record.name == "projectai_lab"]
-
-
 def test_a_server_killed_under_a_running_lab_comes_back_and_nothing_is_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -76,7 +72,7 @@ def test_a_server_killed_under_a_running_lab_comes_back_and_nothing_is_lost(
         with pytest.raises(ServerUnreachableError, match="no Temporal server answers"):
             controller.process_ai_request_blocking(**request)
         line = f"{counter.id}: the server at {lab.address} does not answer"
-        zoo.until(lambda: line in told(caplog), within_s=6)
+        zoo.until(lambda: line in zoo.told(caplog), within_s=6)
         assert waiting.is_alive()
 
         with restart(first):
@@ -163,7 +159,7 @@ def test_a_frozen_server_is_a_named_error_in_five_seconds_and_waits_go_on_when_i
     _, error = timed(lambda: counter.result(timeout=0.5))
     assert isinstance(error, WorkflowTimeoutError)
     assert f"the server at {lab.address} does not answer" in str(error)
-    assert f"counter: the server at {lab.address} does not answer" in told(caplog)
+    assert f"counter: the server at {lab.address} does not answer" in zoo.told(caplog)
 
     thaw()
     counter.signal("stop")
@@ -172,10 +168,31 @@ def test_a_frozen_server_is_a_named_error_in_five_seconds_and_waits_go_on_when_i
 
 
 def test_a_lab_whose_server_is_gone_closes_without_waiting_for_it() -> None:
-    lab = Lab.start_local()
-    assert lab.execute_workflow(ExampleWorkflow.run, REQUEST, timeout=20).success
+    @activity.defn
+    async def hold_in_silence(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    grace = 120
+    lab = Lab.start_local(grace=grace, activities=[hold_in_silence], workflows=zoo.WORKFLOWS)
+    handle = lab.start_workflow(zoo.Persistent.run, "hold_in_silence", grace)
+    zoo.until(lambda: bool(handle.describe().raw_description.pending_activities))
     assert lab.server is not None
     kill(lab.server)
     began = time.monotonic()
     lab.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < grace / 4
+
+
+def test_a_lab_whose_server_is_frozen_closes_without_waiting_for_it() -> None:
+    grace = 120
+    with DevServer.start() as server:
+        lab = Lab.connect(LabConfig(address=server.address), grace=grace)
+        pid = server.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            lab.close()
+            assert time.monotonic() - began < grace / 4
+        finally:
+            os.kill(pid, signal.SIGCONT)

@@ -15,8 +15,11 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from projectai_lab import Lab, LabConfig, WorkflowInput
+from projectai_lab.client import LabClient
 from projectai_lab.devserver import DevServer
 from projectai_lab.errors import (
+    BlockingCallError,
+    ConfigError,
     LabClosedError,
     ServerUnreachableError,
     WorkerStartError,
@@ -117,6 +120,54 @@ def test_closing_twice_is_harmless_and_use_after_close_is_named(config: LabConfi
             use()
     assert lab.workers == {}
     assert repr(lab).endswith(", closed>")
+
+
+def test_closing_on_the_labs_own_loop_is_refused_and_closes_nothing(config: LabConfig) -> None:
+    with Lab.connect(config) as lab:
+
+        async def inside() -> None:
+            lab.close()
+
+        with pytest.raises(BlockingCallError, match="would wait for itself"):
+            lab._loop.run(inside)
+        assert lab.execute_workflow(ExampleWorkflow.run, REQUEST, timeout=20).success
+
+
+def test_opening_again_tells_of_the_lab_that_is_open_and_close_all_ends_both(
+    config: LabConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    options: dict[str, Any] = {"address": config.address, "task_queue": config.task_queue}
+    first = Lab.open(**options, worker=False)
+    assert zoo.told(caplog) == []
+    second = Lab.open(**options, worker=False)
+    (line,) = zoo.told(caplog)
+    assert f"another Lab is open in this process, at {config.address}" in line
+    assert "Lab.close_all()" in line
+    Lab.close_all()
+    assert repr(first).endswith(", closed>")
+    assert repr(second).endswith(", closed>")
+
+
+HOST: Any = "host:7233"
+FIVE: Any = 5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: Lab.connect(HOST), r"expected a LabConfig, got 'host:7233': Lab\.open\(address="),
+        (lambda: Lab.start_local(HOST), "expected a LabConfig, got 'host:7233'"),
+        (lambda: LabClient.connect(HOST), "expected a LabConfig, got 'host:7233'"),
+        (lambda: Lab.open(namespace=FIVE), "namespace must be text, got int: 5"),
+        (lambda: Lab.open(address=FIVE), "address must be text, got int: 5"),
+        (lambda: Lab.open(task_queue=FIVE), "task_queue must be text, got int: 5"),
+    ],
+)
+def test_a_wrong_argument_is_named_before_anything_starts(
+    wrong: Callable[[], object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        wrong()
 
 
 def test_the_card_tells_address_worker_and_state_and_never_asks_the_server(lab: Lab) -> None:

@@ -19,6 +19,7 @@ import pytest
 from projectai_lab import _loop
 from projectai_lab._loop import LoopThread, Say
 from projectai_lab.errors import BlockingCallError, LabClosedError
+from tests import zoo
 
 PATIENCE_S = 20
 
@@ -214,7 +215,7 @@ def test_an_error_that_comes_after_an_interrupt_is_nobodys(
     thread.join()
     loop.close()
     gc.collect()
-    assert caplog.messages == []
+    assert zoo.told(caplog) == []
 
 
 def test_notes_are_logged_from_the_waiting_thread_in_order_and_before_the_result(
@@ -228,7 +229,7 @@ def test_notes_are_logged_from_the_waiting_thread_in_order_and_before_the_result
 
     with caplog.at_level(logging.WARNING, "projectai_lab"):
         assert loop.call(talk) == "done"
-    assert caplog.messages == ["first: 100 % of a queue waits", "second"]
+    assert zoo.told(caplog) == ["first: 100 % of a queue waits", "second"]
     assert {record.thread for record in caplog.records} == {threading.get_ident()}
     assert {record.levelname for record in caplog.records} == {"WARNING"}
 
@@ -270,8 +271,8 @@ def test_a_blocked_loop_is_spoken_of(
         loop.run(block)
     finally:
         logging.getLogger("projectai_lab").removeHandler(listener)
-    assert "the Lab's event loop has not answered for 0.1 s" in caplog.messages[0]
-    assert "make that activity a plain `def`, which runs in a thread" in caplog.messages[0]
+    assert "the Lab's event loop has not answered for 0.1 s" in zoo.told(caplog)[0]
+    assert "make that activity a plain `def`, which runs in a thread" in zoo.told(caplog)[0]
 
 
 def test_a_long_wait_on_a_loop_that_answers_is_silent(
@@ -283,7 +284,7 @@ def test_a_long_wait_on_a_loop_that_answers_is_silent(
         await asyncio.sleep(0.8)
 
     loop.run(wait)
-    assert caplog.messages == []
+    assert zoo.told(caplog) == []
 
 
 def python(code: str, *arguments: str) -> str:

@@ -15,9 +15,11 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import PendingWorkflowTaskState
 from temporalio.client import WorkflowUpdateStage
 from temporalio.service import RPCError
 
@@ -282,6 +284,38 @@ def test_pollers_of_workers_that_are_gone_do_not_hide_that_nobody_polls(
     assert "no worker polls" in caplog.text
     lab.start_worker()
     assert handle.result(timeout=30).success
+
+
+def test_a_workflow_task_that_died_with_its_worker_is_not_called_failing(lab: Lab) -> None:
+    queue = f"{lab.task_queue}-blocking"
+    worker = lab.start_worker(workflows=[zoo.Blocking], task_queue=queue, process=True)
+    assert isinstance(worker, WorkerProcess)
+    handle = lab.start_workflow(
+        zoo.Blocking.run, 1.5, task_queue=queue, task_timeout=timedelta(seconds=1)
+    )
+
+    def task() -> Any:
+        return handle.describe().raw_description.pending_workflow_task
+
+    started = PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
+    zoo.until(lambda: task().state == started)
+    worker.kill()
+    zoo.until(lambda: task().attempt > 1)
+    error = times_out(handle, timeout=8)
+    assert NOBODY.format(queue) in str(error)
+    assert "keeps failing" not in str(error)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_a_wait_of_an_impossible_length_is_refused(lab: Lab, timeout: float) -> None:
+    handle = lab.get_workflow_handle("never-asked-for")
+    with pytest.raises(ValueError, match=f"0 or more; got {timeout}"):
+        handle.result(timeout=timeout)
+
+
+def test_a_wait_may_be_endless(lab: Lab) -> None:
+    request = WorkflowInput("text", "u-1")
+    assert lab.execute_workflow(ExampleWorkflow.run, request, timeout=float("inf")).success
 
 
 def test_a_forked_child_that_exits_leaves_its_parent_s_lab_alone(lab: Lab) -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
@@ -115,6 +116,18 @@ class NoArgument:
         return await workflow.execute_activity(
             activity, start_to_close_timeout=LIMIT, retry_policy=ONCE
         )
+
+
+@workflow.defn
+class Blocking:
+    """Hold the worker's thread within a Workflow Task, which the SDK allows for two seconds."""
+
+    @workflow.run
+    async def run(self, seconds: float) -> str:
+        """Block, then end."""
+        with workflow.unsafe.sandbox_unrestricted():
+            time.sleep(seconds)
+        return "free again"
 
 
 @workflow.defn
@@ -290,6 +303,11 @@ ACTIVITIES: tuple[Callable[..., Any], ...] = (
     raise_plainly,
     wait_for_file,
 )
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the lines that the kit has said to its user."""
+    return [record.getMessage() for record in caplog.records if record.name == "projectai_lab"]
 
 
 def until(condition: Callable[[], Any], within_s: float = 10.0) -> Any:
