@@ -19,9 +19,8 @@ from temporalio.service import RPCError
 
 from projectai_lab import __version__
 from projectai_lab.cli import check, data, papers, serve
+from projectai_lab.cli._common import DONE, FAILED, INTERRUPTED, TROUBLE
 from projectai_lab.errors import LabError, NotebookError
-
-FAILED, TROUBLE, INTERRUPTED = 1, 3, 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has gone (`… | head`): not an error, and nothing more to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return DONE
     except (NotebookError, WorkflowFailureError, ValueError) as error:
         return _complain(error, FAILED)
     except (LabError, RPCError, OSError) as error:

@@ -8,6 +8,9 @@ from typing import Any
 
 from projectai_lab.config import LabConfig
 
+DONE, FAILED, USAGE, TROUBLE, INTERRUPTED = 0, 1, 2, 3, 130
+"""The exit codes; the package says what each means."""
+
 Commands = Any
 """The object that `ArgumentParser.add_subparsers` returns; argparse keeps its type private."""
 

@@ -9,7 +9,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from projectai_lab.cli._common import Commands, add_connection, add_json, config_of, show
+from projectai_lab.cli._common import (
+    DONE,
+    FAILED,
+    Commands,
+    add_connection,
+    add_json,
+    config_of,
+    show,
+)
 from projectai_lab.client import LabClient
 from projectai_lab.config import LabConfig
 from projectai_lab.devserver import DevServer, find_binary
@@ -46,7 +54,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
             facts[name] = f"FAILED: {error}"
             healthy = False
     show({**facts, "healthy": healthy}, as_json=arguments.json)
-    return 0 if healthy else 1
+    return DONE if healthy else FAILED
 
 
 def _version(package: str) -> str:

@@ -10,7 +10,16 @@ from typing import Any
 from temporalio.client import WorkflowExecution
 
 from projectai_lab import histories
-from projectai_lab.cli._common import Commands, add_connection, add_json, config_of, show
+from projectai_lab.cli._common import (
+    DONE,
+    FAILED,
+    USAGE,
+    Commands,
+    add_connection,
+    add_json,
+    config_of,
+    show,
+)
 from projectai_lab.client import LabClient
 from projectai_lab.controller import AIController
 from projectai_lab.models import FaultPlan
@@ -66,7 +75,7 @@ def run_submit(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
         )
     show(dataclasses.asdict(output), as_json=arguments.json)
-    return 0 if output.success else 1
+    return DONE if output.success else FAILED
 
 
 def run_status(arguments: argparse.Namespace) -> int:
@@ -83,16 +92,16 @@ def run_status(arguments: argparse.Namespace) -> int:
                 {**facts, "url": lab.url(description.id, description.run_id)},
                 as_json=arguments.json,
             )
-            return 0
+            return DONE
         runs = lab.list_workflows(limit=arguments.limit)
         if arguments.json:
             show({"executions": [_facts(run) for run in runs]}, as_json=True)
-            return 0
+            return DONE
         for run in runs:
             facts = _facts(run)
             print(f"{facts['status']:<17} {facts['start_time']}  {facts['workflow_id']}")
         print(f"{lab.count_workflows().count} executions in namespace {lab.namespace!r}")
-    return 0
+    return DONE
 
 
 def _facts(run: WorkflowExecution) -> dict[str, Any]:
@@ -111,16 +120,16 @@ def run_history(arguments: argparse.Namespace) -> int:
     """Print one table of a history, or write it, or the history itself, to a file."""
     if arguments.format == "parquet" and not arguments.output:
         print("projectai-lab: parquet needs --output FILE", file=sys.stderr)
-        return 2
+        return USAGE
     history = _history(arguments)
     if arguments.format == "json":
         if arguments.output:
             histories.save(history, arguments.output)
         else:
             print(history.to_json())
-        return 0
+        return DONE
     _write(_table(history, arguments), arguments)
-    return 0
+    return DONE
 
 
 def _history(arguments: argparse.Namespace) -> histories.History:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from projectai_lab import notebooks
-from projectai_lab.cli._common import Commands
+from projectai_lab.cli._common import DONE, Commands
 
 QUICKSTART = Path("notebooks/01_quickstart.ipynb")
 
@@ -51,7 +51,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
     print(f"report    {done.html}")
     for plot in summary["plots"]:
         print(f"plot      {plot}")
-    return 0
+    return DONE
 
 
 def run_notebooks(arguments: argparse.Namespace) -> int:
@@ -64,7 +64,7 @@ def run_notebooks(arguments: argparse.Namespace) -> int:
     )
     for one in done:
         print(f"passed  {one.notebook}  {one.seconds:.1f} s  {one.html}")
-    return 0
+    return DONE
 
 
 def _parameter(text: str) -> tuple[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from projectai_lab._connect import PATIENT, connect, new_identity
 from projectai_lab.attempts import AttemptLog, AttemptRecorder
-from projectai_lab.cli._common import Commands, add_connection, config_of
+from projectai_lab.cli._common import DONE, TROUBLE, Commands, add_connection, config_of
 from projectai_lab.config import LabConfig
 from projectai_lab.devserver import CLOCKS, DevServer
 from projectai_lab.errors import ServerUnreachableError, WorkflowDefinitionError
@@ -66,9 +66,9 @@ def run_server(arguments: argparse.Namespace) -> int:
             while server.alive:
                 time.sleep(0.2)
         except KeyboardInterrupt:
-            return 0
+            return DONE
         print(f"the server ended by itself:\n{server.log()[-2000:]}", file=sys.stderr)
-        return 3
+        return TROUBLE
 
 
 def run_worker(arguments: argparse.Namespace) -> int:
@@ -92,7 +92,7 @@ async def _poll(config: LabConfig, spec: WorkerSpec, arguments: argparse.Namespa
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     client = await _connect_within(config, arguments.wait, stop)
     if client is None:
-        return 0
+        return DONE
     identity = new_identity()
     log = AttemptLog(arguments.attempts) if arguments.attempts else None
     recorder = AttemptRecorder(log, identity) if log else None
@@ -108,7 +108,7 @@ async def _poll(config: LabConfig, spec: WorkerSpec, arguments: argparse.Namespa
         print("draining", flush=True)
         await worker.shutdown()
     await polling
-    return 0
+    return DONE
 
 
 async def _connect_within(config: LabConfig, wait_s: float, stop: asyncio.Event) -> Any:
