@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 import uuid
@@ -19,6 +20,11 @@ from projectai_lab.lab import Lab
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--address host:port`: run the same suite against a server that runs elsewhere."""
     parser.addoption("--address", default=None, help="host:port of a Temporal server to test with")
+
+
+def pytest_configure() -> None:
+    """Take interrupts also where a shell put us in the background, which ignores them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
