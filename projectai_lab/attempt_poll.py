@@ -34,6 +34,7 @@ class AttemptPoll:
         self._loop = loop
         self._handle = handle
         self._every_s = every_s
+        self._looks = 0
         self._found: list[Observation] = []
         self._last: dict[tuple[str, str], Observation] = {}
         self._task: asyncio.Task[None] | None = None
@@ -68,6 +69,7 @@ class AttemptPoll:
             if is_away(error):
                 return True
             raise
+        self._looks += 1
         for one in from_description(description):
             key = one["run_id"], one["activity_id"]
             if one != self._last.get(key):
@@ -105,4 +107,5 @@ class AttemptPoll:
 
     def __repr__(self) -> str:
         state = "running" if self.running else "ended"
-        return f"<AttemptPoll of {self._handle.id!r}, {len(self._found)} observations, {state}>"
+        seen = f"{len(self._found)} observations in {self._looks} looks"
+        return f"<AttemptPoll of {self._handle.id!r}, {seen}, {state}>"

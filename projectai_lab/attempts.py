@@ -193,7 +193,8 @@ def from_description(description: WorkflowExecutionDescription) -> list[Observat
     """Return what `describe` tells of each activity that is not closed, for `tables.attempts`.
 
     `attempt` is the one that runs or is due next; `last_…` tells how the one before ended. All
-    times are the server's. A run that closed with activities open still answers with them.
+    times are the server's, which does not keep when a timeout ended an attempt. A run that closed
+    with activities open still answers with them.
 
     >>> from_description(handle.describe())                                    # doctest: +SKIP
     [{'activity_type': 'simulate_ai_call', 'attempt': 2, 'state': 'SCHEDULED', ...}]
@@ -212,6 +213,8 @@ def _pending(one: PendingActivityInfo) -> Observation:
     # Until an attempt starts, the server still names the worker of the one before.
     identity = "last_identity" if started is None else "identity"
     failure = _bare(MessageToDict(one.last_failure)) if one.HasField("last_failure") else None
+    # A timeout leaves the time at which an earlier attempt failed.
+    stale = one.last_failure.HasField("timeout_failure_info")
     return {
         "activity_id": one.activity_id,
         "activity_type": one.activity_type.name,
@@ -219,7 +222,7 @@ def _pending(one: PendingActivityInfo) -> Observation:
         "state": PendingActivityState.Name(one.state).removeprefix("PENDING_ACTIVITY_STATE_"),
         "attempt_scheduled_ns": _stamp(one, "scheduled_time"),
         "started_ns": started,
-        "last_closed_ns": _stamp(one, "last_attempt_complete_time"),
+        "last_closed_ns": None if stale else _stamp(one, "last_attempt_complete_time"),
         "last_failure": failure,
         identity: one.last_worker_identity or None,
     }

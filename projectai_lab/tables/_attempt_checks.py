@@ -67,6 +67,7 @@ def _check_durations(attempts: pd.DataFrame) -> None:
         ("dispatch_lag_s", started - due),
         ("exec_s", closed - started),
         ("gap_s", started - before),
+        ("backoff_observed_s", due - before),
         ("backoff_observed_s", column["gap_s"] - column["dispatch_lag_s"]),
         ("backoff_error_s", column["backoff_observed_s"] - column["backoff_planned_s"]),
     ):
@@ -88,7 +89,7 @@ def _doubtful(attempts: pd.DataFrame, virtual: Flags) -> Iterator[tuple[str, Fla
     follows, times = _follows(attempts), _times(attempts)
     started = times["started_time"]
     early = started < np.where(follows, _before(started, np.nan), np.nan)
-    yield "out_of_order", early
+    yield "out_of_order", early | (attempts["exec_s"].to_numpy() < -_TOLERANCE_S)
     yield "started_early", attempts["dispatch_lag_s"].to_numpy() < -_TOLERANCE_S
     yield "overlap", (attempts["gap_s"].to_numpy() < -_TOLERANCE_S) & ~early
     yield "clock_skew", _skewed(attempts, times, follows) & ~virtual

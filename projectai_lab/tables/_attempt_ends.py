@@ -50,10 +50,10 @@ def add_timeouts(activity: Activity, found: Sequence[Attempt]) -> None:
             one.undecided = one.timed_out is None
         if one.timed_out and one.timeout_type is None:
             one.timeout_type = _which_timeout(apart, limit, heartbeat)
-        measured = one.closed_time is not None or one.started_time is None
-        if one.timeout_type == "START_TO_CLOSE" and limit and not measured:
-            assert one.started_time is not None
-            one.closed_time = one.started_time + round(limit * 1e9)
+    for one in found:
+        open_end = one.started_time is not None and one.closed_time is None
+        if one.timeout_type == "START_TO_CLOSE" and limit and open_end:
+            one.closed_time = (one.started_time or 0) + round(limit * 1e9)
             one.time_quality, one.run_s = "inferred", limit
 
 

@@ -163,13 +163,15 @@ def _add_gap(before: Attempt, one: Attempt) -> None:
     if before.next_retry_delay_s is not None and not before.timed_out:
         one.backoff_planned_s = before.next_retry_delay_s
     one.gap_s = since(one.started_time, before.closed_time)
+    one.backoff_observed_s = since(one.attempt_scheduled_time, before.closed_time)
     if before.closed_time is None and before.run_s is not None:
-        apart = since(one.started_time, before.started_time)
-        one.gap_s = None if apart is None else apart - before.run_s
-    if one.gap_s is not None and one.dispatch_lag_s is not None:
-        one.backoff_observed_s = one.gap_s - one.dispatch_lag_s
-        if one.backoff_planned_s is not None:
-            one.backoff_error_s = one.backoff_observed_s - one.backoff_planned_s
+        one.gap_s = _less(since(one.started_time, before.started_time), before.run_s)
+        one.backoff_observed_s = _less(one.gap_s, one.dispatch_lag_s)
+    one.backoff_error_s = _less(one.backoff_observed_s, one.backoff_planned_s)
+
+
+def _less(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
 
 
 def _policy_backoff(policy: Any, attempt: int) -> float | None:

@@ -19,12 +19,12 @@ def begun(one: Record) -> int:
 
 
 def add_seen(found: Sequence[Attempt], seen: Sequence[Record]) -> None:
-    """Fill what records and history leave open, oldest observation first."""
+    """Fill what records and history leave open; the order of the observations does not matter."""
     for one in seen:
-        number = int(one["attempt"])
-        if number <= len(found):
+        if (number := int(one["attempt"])) <= len(found):
             _add_attempt(found[number - 1], one)
-        if 1 < number <= len(found) + 1 and one.get("last_closed_ns") is not None:
+    for one in seen:
+        if (number := int(one["attempt"])) > 1 and one.get("last_failure") is not None:
             _add_end(found[number - 2], one)
 
 
@@ -34,16 +34,17 @@ def _add_attempt(attempt: Attempt, one: Record) -> None:
     attempt.worker_identity = attempt.worker_identity or one.get("identity")
     attempt.known_to.add("describe")
     running = one.get("started_ns") is not None
-    attempt.cut_off = running and one.get("run_is_open") is False
+    attempt.cut_off |= running and one.get("run_is_open") is False
 
 
 def _add_end(attempt: Attempt, one: Record) -> None:
-    attempt.learn("closed_time", one["last_closed_ns"])
     attempt.known_to.add("describe")
     attempt.worker_identity = attempt.worker_identity or one.get("last_identity")
-    if one.get("last_failure") is not None and attempt.server_outcome is None:
+    if attempt.server_outcome is None:
         failure = ParseDict(one["last_failure"], Failure(), ignore_unknown_fields=True)
         add_last_failure(attempt, PendingActivityInfo(last_failure=failure))
-    attempt.time_quality, attempt.undecided = "measured_server", False
-    attempt.timed_out = attempt.server_outcome == "TIMED_OUT"
-    attempt.run_s = attempt.exec_s = since(attempt.closed_time, attempt.started_time)
+        attempt.undecided = False
+    if one.get("last_closed_ns") is not None and not attempt.timed_out:
+        attempt.learn("closed_time", one["last_closed_ns"])
+        attempt.time_quality = "measured_server"
+        attempt.run_s = attempt.exec_s = since(attempt.closed_time, attempt.started_time)

@@ -163,7 +163,7 @@ _ATTEMPTS = (
         "less its worker_exec_s: a few ms too long by its way to and from the worker",
     ),
     span("backoff_planned_s", "what retry policy or next_retry_delay ask before this attempt", ""),
-    span("backoff_observed_s", "gap_s − dispatch_lag_s"),
+    span("backoff_observed_s", "from the end of the attempt before to due: gap_s − dispatch_lag_s"),
     span("backoff_error_s", "backoff_observed_s − backoff_planned_s"),
     enum("server_outcome", "verdict of the server, where history or describe has it", *OUTCOMES),
     enum("worker_outcome", "how the function ended in the worker", *OUTCOMES),
