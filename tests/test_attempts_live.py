@@ -233,6 +233,36 @@ def test_gap_less_dispatch_lag_is_the_planned_backoff_where_the_server_measured(
     assert (error <= 0.005).mean() >= 0.99
 
 
+def test_on_the_virtual_clock_hours_of_backoff_are_measured_in_seconds() -> None:
+    with Lab.start_local(clock="virtual", workflows=WORKFLOWS, activities=ACTIVITIES) as lab:
+        asked = kinds.Asked("fail_before", 5, first_s=3600, coefficient=2)
+        handle = lab.start_workflow(kinds.Configured.run, asked)
+        poll = handle.poll_attempts(every=0.002)
+        handle.result(timeout=30)
+        table = of(lab, handle, poll)
+        assert table.backoff_planned_s.tolist()[1:] == [3600, 7200, 14400, 28800]
+        assert table.backoff_observed_s.tolist()[1:] == pytest.approx(
+            [3600, 7200, 14400, 28800], abs=1
+        )
+        history = handle.fetch_history()
+        alone = tables.attempts(history).set_index("attempt")
+        apart = (alone.attempt_scheduled_time - table.attempt_scheduled_time).abs()
+        assert apart.max() < pd.Timedelta(microseconds=1)
+        assert alone.source.tolist() == ["time_skip"] * 3 + ["history"] * 2
+        assert alone.backoff_observed_s.isna().all()
+
+
+def test_skips_are_not_shared_out_among_activities_that_wait_together() -> None:
+    with Lab.start_local(clock="virtual", workflows=WORKFLOWS, activities=ACTIVITIES) as lab:
+        asked = kinds.Asked("fail_before", 3, first_s=3600, times=2)
+        handle = lab.start_workflow(kinds.Configured.run, asked)
+        handle.result(timeout=30)
+        alone = tables.attempts(handle.fetch_history())
+        due = alone[alone.attempt > 1].attempt_scheduled_time
+        assert due.isna().all()
+        assert of(lab, handle).attempt_scheduled_time.notna().all()
+
+
 def test_what_two_loops_of_looks_see_is_one_truth(lab: Lab) -> None:
     asked = kinds.Asked("fail_before", 4, first_s=0.4)
     handle = lab.start_workflow(kinds.Configured.run, asked)

@@ -11,7 +11,8 @@ worker adds its run time as a duration, so hosts need no common clock, and a ser
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -59,21 +60,18 @@ class Attempt:
     elsewhere: bool = False
     run_s: float | None = None
     cut_off: bool = False
-    known_to: set[str] = field(default_factory=set)
-    doubts: set[str] = field(default_factory=set)
+    known_to: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def source(self) -> str | None:
         """Who knew of it, joined by "+"; time skips only where nobody else did."""
-        told = "+".join(name for name in SOURCES if name in self.known_to)
-        if told or not self.known_to:
-            return told or None
-        return "time_skip" if "time_skip" in self.known_to else "history"
+        return _source(self.known_to)
 
     @property
     def doubt(self) -> str | None:
         """What of it contradicts what else is known."""
-        return ", ".join(sorted(self.doubts)) or None
+        return ", ".join(sorted(set(self.doubts))) or None
 
     def learn(self, name: str, value: int | None) -> None:
         """Take a server's time that a less trusted source tells, or note that it disagrees."""
@@ -81,4 +79,12 @@ class Attempt:
         if known is None:
             setattr(self, name, value)
         elif value is not None and abs(known - value) > _AGREE_NS:
-            self.doubts.add("sources_disagree")
+            self.doubts += ("sources_disagree",)
+
+
+@lru_cache
+def _source(known_to: tuple[str, ...]) -> str | None:
+    told = "+".join(name for name in SOURCES if name in known_to)
+    if told or not known_to:
+        return told or None
+    return "time_skip" if "time_skip" in known_to else "history"

@@ -38,6 +38,8 @@ def add_last_failure(one: Attempt, holder: Any) -> None:
 
 def add_timeouts(activity: Activity, found: Sequence[Attempt]) -> None:
     """Find the attempts that were followed by another because they timed out, and how."""
+    if len(found) < 2 and not (found and found[0].timeout_type):
+        return
     limit = seconds(activity.scheduled.start_to_close_timeout)
     heartbeat = seconds(activity.scheduled.heartbeat_timeout)
     if heartbeat is not None and limit is not None and heartbeat >= limit:
@@ -51,10 +53,16 @@ def add_timeouts(activity: Activity, found: Sequence[Attempt]) -> None:
         if one.timed_out and one.timeout_type is None:
             one.timeout_type = _which_timeout(apart, limit, heartbeat)
     for one in found:
-        open_end = one.started_time is not None and one.closed_time is None
-        if one.timeout_type == "START_TO_CLOSE" and limit and open_end:
-            one.closed_time = (one.started_time or 0) + round(limit * 1e9)
-            one.time_quality, one.run_s = "inferred", limit
+        _infer_end(one, limit)
+
+
+def _infer_end(one: Attempt, limit: float | None) -> None:
+    """Let a start-to-close timeout end an attempt at the earliest that it can have."""
+    if one.timeout_type != "START_TO_CLOSE" or one.closed_time is not None or not limit:
+        return
+    if one.started_time is not None:
+        one.closed_time = one.started_time + round(limit * 1e9)
+        one.time_quality, one.run_s = "inferred", limit
 
 
 def _outran_server(
@@ -97,15 +105,19 @@ def add_ends(found: Sequence[Attempt]) -> None:
 
 def add_states(activity: Activity, found: Sequence[Attempt]) -> None:
     """Say of each attempt whether it ended, runs, or was given up; None where nobody can tell."""
-    over = activity.closed is not None or activity.run.events[-1].event_type in _RUN_CLOSED
     for one in found:
-        followed = one.attempt < found[-1].attempt
         silent = one.recorded and one.worker_outcome is None and not one.elsewhere
         if one.server_outcome == "TIMED_OUT":
             one.state = "ABANDONED" if silent else "ENDED"
         elif one.server_outcome or one.worker_outcome:
             one.state = "ENDED"
-        elif one.cut_off or (silent and (one.timed_out if followed else over)):
-            one.state = "ABANDONED"
-        elif not (followed or over) and (one.recorded or one.started_time is not None):
-            one.state = "RUNNING"
+        else:
+            one.state = _open_state(activity, one, silent, one.attempt < found[-1].attempt)
+
+
+def _open_state(activity: Activity, one: Attempt, silent: bool, followed: bool) -> str | None:
+    over = activity.closed is not None or activity.run.events[-1].event_type in _RUN_CLOSED
+    if one.cut_off or (silent and (one.timed_out if followed else over)):
+        return "ABANDONED"
+    begun = one.recorded or one.started_time is not None
+    return "RUNNING" if begun and not (followed or over) else None

@@ -34,15 +34,17 @@ def attempts_of(
     """
     by_start = sorted(records, key=lambda record: record.get("worker_started_ns") or 0)
     known = {int(record["attempt"]): record for record in by_start}
-    last = max([0, activity.attempts or 0, len(skips), *known, *map(begun, seen)])
+    last = max(activity.attempts or 0, len(skips), *known, *map(begun, seen))
     found = [_recorded(number, known.get(number)) for number in range(1, last + 1)]
     _mark(activity, found)
     if activity.is_local:
         _add_local_history(activity, found, ended)
     else:
         _add_history(activity, found)
-        add_seen(found, seen)
-        _add_skips(found, skips)
+        if seen:
+            add_seen(found, seen)
+        if skips:
+            _add_skips(found, skips)
         _attempt_ends.add_timeouts(activity, found)
         _attempt_ends.add_ends(found)
         _add_waits(activity, found)
@@ -68,7 +70,7 @@ def _recorded(number: int, record: Record | None) -> Attempt:
         next_retry_delay_s=record.get("next_retry_delay_s"),
         undecided=bool(record.get("completes_elsewhere")),
         elsewhere=bool(record.get("completes_elsewhere")),
-        known_to={"recorder"},
+        known_to=("recorder",),
     )
 
 
@@ -78,14 +80,14 @@ def _mark(activity: Activity, found: Sequence[Attempt]) -> None:
     counted = activity.attempts or 0
     for one in found:
         if one.attempt <= counted and not one.recorded:
-            one.known_to.add("count")
+            one.known_to += ("count",)
     if activity.closed is None or not counted:
         return
     if found[-1].attempt == counted:
         found[-1].is_last = True
     # History counts fewer: somebody has reset the activity, and its attempts began anew.
     for one in found[counted:]:
-        one.doubts.add("sources_disagree")
+        one.doubts += ("sources_disagree",)
 
 
 def _add_local_history(
@@ -111,7 +113,7 @@ def _close(one: Attempt, closed: Any, status: str) -> None:
         facts = failure_facts(closed)
         one.failure_type, one.failure_message = facts.failure_type, facts.failure_message
         one.timeout_type = facts.timeout_type
-    one.known_to.add("history")
+    one.known_to += ("history",)
 
 
 def _add_history(activity: Activity, found: Sequence[Attempt]) -> None:
@@ -123,14 +125,14 @@ def _add_history(activity: Activity, found: Sequence[Attempt]) -> None:
     _add_started(activity, found[last - 1])
     if last > 1 and activity.started.HasField("last_failure"):
         _attempt_ends.add_last_failure(found[last - 2], activity.started)
-        found[last - 2].known_to.add("history")
+        found[last - 2].known_to += ("history",)
 
 
 def _add_started(activity: Activity, one: Attempt) -> None:
     one.learn("started_time", activity.started_ns)
     one.started_time = activity.started_ns
     one.worker_identity = activity.started.identity or one.worker_identity
-    one.known_to.add("history")
+    one.known_to += ("history",)
     if activity.closed is None:
         return
     _close(one, activity.closed, activity.status)
@@ -143,11 +145,11 @@ def _add_started(activity: Activity, one: Attempt) -> None:
 def _add_skips(found: Sequence[Attempt], skips: Sequence[int]) -> None:
     """Add when attempts became due, if each attempt after the first was skipped to."""
     for one in found[: len(skips)]:
-        one.known_to.add("time_skip")
+        one.known_to += ("time_skip",)
     if len(skips) == len(found) - 1:
         for one, due in zip(found[1:], skips, strict=True):
             one.learn("attempt_scheduled_time", due)
-            one.known_to.add("time_skip")
+            one.known_to += ("time_skip",)
 
 
 def _add_waits(activity: Activity, found: Sequence[Attempt]) -> None:

@@ -32,13 +32,13 @@ def _add_attempt(attempt: Attempt, one: Record) -> None:
     attempt.learn("attempt_scheduled_time", one.get("attempt_scheduled_ns"))
     attempt.learn("started_time", one.get("started_ns"))
     attempt.worker_identity = attempt.worker_identity or one.get("identity")
-    attempt.known_to.add("describe")
+    attempt.known_to += ("describe",)
     running = one.get("started_ns") is not None
     attempt.cut_off |= running and one.get("run_is_open") is False
 
 
 def _add_end(attempt: Attempt, one: Record) -> None:
-    attempt.known_to.add("describe")
+    attempt.known_to += ("describe",)
     attempt.worker_identity = attempt.worker_identity or one.get("last_identity")
     if attempt.server_outcome is None:
         failure = ParseDict(one["last_failure"], Failure(), ignore_unknown_fields=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
+from numbers import Integral
 from operator import attrgetter
 
-import numpy as np
 import pandas as pd
 
 from projectai_lab.errors import TableError
@@ -26,7 +26,8 @@ _PASS = {
     "recorder": "pass recorder=lab.attempts",
     "seen": "pass seen=handle.poll_attempts() or attempts.from_description(handle.describe())",
 }
-ByActivity = dict[tuple[str, str, bool], list[Record]]
+Name = tuple[str, str, bool]
+ByActivity = dict[Name, list[Record]]
 
 
 @gc_paused()
@@ -58,8 +59,8 @@ def attempts(
         for attempt in of_one
     ]
     frame = schema.frame("attempts", rows, clock=clock_of(runs))
-    virtual = [skips_time(one.run) for one, of_one in found for _ in of_one]
-    return checked(frame, np.array(virtual, dtype=bool))
+    skipping = {run.run_id for run in runs if skips_time(run)}
+    return checked(frame, frame["run_id"].isin(skipping).to_numpy(dtype=bool))
 
 
 def with_attempts(
@@ -72,30 +73,26 @@ def with_attempts(
     records = _by_activity("recorder", recorder, runs.keys())
     looks = _by_activity("seen", seen, runs.keys())
     # An Activity Id may be used again within a run; then the scheduled time tells which is meant.
-    used = Counter(map(_name, activities))
+    used = Counter(map(_name, activities)) if records or looks else Counter()
     chained = chains(activities)
-    due = {run_id: due_by_skips(run) for run_id, run in runs.items()}
+    due = {run_id: due_by_skips(run) for run_id, run in runs.items() if skips_time(run)}
     found = []
     for place, one in enumerate(activities):
-        name = _name(one)
         ids, ended = chained.get(place, ((one.activity_id,), ()))
-        of_ids = [each for id_ in ids for each in records.get((name[0], id_, one.is_local), ())]
-        found.append(
-            (
-                one,
-                attempts_of(
-                    one,
-                    _matching(one, of_ids, used[name]),
-                    _within(one, looks.get(name, ()), used[name]),
-                    skips=due[name[0]].get(one.scheduled_event_id, ()),
-                    ended=ended,
-                ),
-            )
+        of_one = attempts_of(
+            one,
+            _matching(one, ids, records, used) if records else (),
+            _within(one, looks, used) if looks else (),
+            skips=due[one.run.run_id].get(one.scheduled_event_id, ())
+            if one.run.run_id in due
+            else (),
+            ended=ended,
         )
+        found.append((one, of_one))
     return found
 
 
-def _name(activity: Activity) -> tuple[str, str, bool]:
+def _name(activity: Activity) -> Name:
     return activity.run.run_id, activity.activity_id, activity.is_local
 
 
@@ -120,7 +117,7 @@ def _check(what: str, record: object) -> None:
         raise TableError(
             f"{what} holds a record without {', '.join(missing)}; {_PASS[what]}", missing=missing
         )
-    if not isinstance(record["attempt"], int) or record["attempt"] < 1:
+    if not isinstance(record["attempt"], Integral) or int(record["attempt"]) < 1:
         raise TableError(
             f"{what} holds a record with attempt {record['attempt']!r}; attempts count from 1"
         )
@@ -130,17 +127,24 @@ def _check(what: str, record: object) -> None:
         raise TableError(f"{what} holds what belongs in {other}=; {_PASS[what]}")
 
 
-def _matching(activity: Activity, records: Sequence[Record], used: int) -> Sequence[Record]:
-    if used == 1 or activity.scheduled_ns is None:
+def _matching(
+    activity: Activity, ids: Sequence[str], by_activity: ByActivity, used: Counter[Name]
+) -> list[Record]:
+    """Return the records of an activity, under all ids that it had."""
+    run_id, _, local = name = _name(activity)
+    records = [one for id_ in ids for one in by_activity.get((run_id, id_, local), ())]
+    if used[name] == 1 or activity.scheduled_ns is None:
         return records
     # The worker is told times in whole microseconds.
     due = activity.scheduled_ns // 1000
     return [one for one in records if (one.get("scheduled_ns") or 0) // 1000 == due]
 
 
-def _within(activity: Activity, seen: Sequence[Record], used: int) -> Sequence[Record]:
-    """Return the observations whose attempt was due while the activity was open."""
-    if used == 1 or activity.scheduled_ns is None:
+def _within(activity: Activity, by_activity: ByActivity, used: Counter[Name]) -> list[Record]:
+    """Return the observations of an activity, whose attempts were due while it was open."""
+    name = _name(activity)
+    seen = by_activity.get(name, [])
+    if used[name] == 1 or activity.scheduled_ns is None:
         return seen
     first, last = activity.scheduled_ns, activity.closed_ns
     due = [(one.get("attempt_scheduled_ns") or 0, one) for one in seen]

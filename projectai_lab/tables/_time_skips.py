@@ -42,7 +42,7 @@ def due_by_skips(run: Run) -> dict[int, list[int]]:
     opened: set[int] = set()
     due: dict[int, list[int]] = defaultdict(list)
     unclear: set[int] = set()
-    for event in run.events if skips_time(run) else ():
+    for event in run.events:
         if event.event_type == _SKIP:
             skip = event.workflow_execution_time_skipping_transitioned_event_attributes
             for one in opened:
