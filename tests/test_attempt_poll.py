@@ -12,6 +12,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.service import RPCError
 
 from projectai_lab import Lab, LabConfig, attempts, tables
+from projectai_lab.devserver import DevServer
 from projectai_lab.errors import LabClosedError
 from tests import attempt_workflows as kinds
 from tests import zoo
@@ -131,6 +132,25 @@ def test_a_poll_follows_continue_as_new(lab: Lab) -> None:
     table = tables.attempts(runs, seen=poll)
     assert table.source.tolist() == ["history+describe"] * 4
     assert table.time_quality.tolist() == ["measured_server"] * 4
+
+
+def test_a_poll_waits_for_a_server_that_is_away(tmp_path: Path) -> None:
+    first = DevServer.start(db_filename=tmp_path / "lab.db")
+    config, go = LabConfig(address=first.address), tmp_path / "go"
+    with first, Lab.connect(config, workflows=zoo.WORKFLOWS, activities=zoo.ACTIVITIES) as lab:
+        handle = lab.start_workflow(zoo.Persistent.run, "wait_for_file", str(go))
+        poll = handle.poll_attempts()
+        zoo.until(poll.records)
+        first.close()
+        ports = [int(url.rpartition(":")[2]) for url in (first.address, first.ui_url)]
+        missed = poll._looks
+        database = first.db_filename
+        with DevServer.start(port=ports[0], ui_port=ports[1], db_filename=database):
+            zoo.until(lambda: poll._looks > missed + 5, within_s=30)
+            assert poll.running
+            go.touch()
+            assert handle.result(timeout=30) >= 1
+            zoo.until(lambda: not poll.running)
 
 
 def test_a_failed_run_is_polled_to_its_end(lab: Lab) -> None:
