@@ -21,17 +21,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.client import WorkflowExecutionDescription
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from projectai_lab._verdict import verdict
 from projectai_lab.errors import HistoryFileError
 
 AttemptRecord = dict[str, Any]
 """One attempt: its start row and, once it has ended, its end row in one dict."""
+Observation = dict[str, Any]
+"""One look of the server at an activity that was not closed: its attempt, the end of the last."""
 
 logger = logging.getLogger("projectai_lab")
-_MESSAGE_CHARS = 500
+_LEFT_OUT = ("stackTrace", "encodedAttributes", "details", "lastHeartbeatDetails")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -123,7 +130,7 @@ class AttemptRecorder(Interceptor):
             "worker_finished_ns": time.time_ns(),
             "worker_exec_s": exec_s,
         }
-        self._write({**row, **_verdict(error)})
+        self._write({**row, **verdict(error)})
 
     def _write(self, row: dict[str, Any]) -> None:
         if self._file is None:
@@ -182,6 +189,56 @@ def read(path: str | Path) -> list[AttemptRecord]:
     return sorted(whole, key=lambda record: int(record["worker_started_ns"]))
 
 
+def from_description(description: WorkflowExecutionDescription) -> list[Observation]:
+    """Return what `describe` tells of each activity that is not closed, for `tables.attempts`.
+
+    `attempt` is the one that runs or is due next; `last_…` tells how the one before ended. All
+    times are the server's, which does not keep when a timeout ended an attempt. A run that closed
+    with activities open still answers with them.
+
+    >>> from_description(handle.describe())                                    # doctest: +SKIP
+    [{'activity_type': 'simulate_ai_call', 'attempt': 2, 'state': 'SCHEDULED', ...}]
+    """
+    run = {
+        "namespace": description.namespace,
+        "workflow_id": description.id,
+        "run_id": description.run_id,
+        "run_is_open": description.close_time is None,
+    }
+    return [run | _pending(one) for one in description.raw_description.pending_activities]
+
+
+def _pending(one: PendingActivityInfo) -> Observation:
+    started = _stamp(one, "last_started_time")
+    # Until an attempt starts, the server still names the worker of the one before.
+    identity = "last_identity" if started is None else "identity"
+    failure = _bare(MessageToDict(one.last_failure)) if one.HasField("last_failure") else None
+    # A timeout leaves the time at which an earlier attempt failed.
+    stale = one.last_failure.HasField("timeout_failure_info")
+    return {
+        "activity_id": one.activity_id,
+        "activity_type": one.activity_type.name,
+        "attempt": one.attempt,
+        "state": PendingActivityState.Name(one.state).removeprefix("PENDING_ACTIVITY_STATE_"),
+        "attempt_scheduled_ns": _stamp(one, "scheduled_time"),
+        "started_ns": started,
+        "last_closed_ns": None if stale else _stamp(one, "last_attempt_complete_time"),
+        "last_failure": failure,
+        identity: one.last_worker_identity or None,
+    }
+
+
+def _stamp(one: Any, name: str) -> int | None:
+    time: Timestamp = getattr(one, name)
+    return time.seconds * 1_000_000_000 + time.nanos if one.HasField(name) else None
+
+
+def _bare(node: dict[str, Any]) -> dict[str, Any]:
+    """Leave payloads and stack traces out of protobuf's JSON of a failure."""
+    kept = {name: value for name, value in node.items() if name not in _LEFT_OUT}
+    return {name: _bare(v) if isinstance(v, dict) else v for name, v in kept.items()}
+
+
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
     skipped = []
     for number, line in enumerate(file.read_text("utf-8", errors="replace").splitlines(), 1):
@@ -201,17 +258,3 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
 def _ns(instant: datetime) -> int:
     delta = instant - _EPOCH
     return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1_000
-
-
-def _verdict(error: BaseException | None) -> dict[str, Any]:
-    if error is None:
-        return {"outcome": "COMPLETED"}
-    application = error if isinstance(error, ApplicationError) else None
-    delay = application.next_retry_delay if application else None
-    return {
-        "outcome": "CANCELED" if is_cancelled_exception(error) else "FAILED",
-        "failure_type": (application.type if application else None) or type(error).__name__,
-        "failure_message": (application.message if application else str(error))[:_MESSAGE_CHARS],
-        "non_retryable": bool(application and application.non_retryable),
-        "next_retry_delay_s": delay.total_seconds() if delay else None,
-    }

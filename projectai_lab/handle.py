@@ -19,6 +19,7 @@ from projectai_lab._connect import ANSWER_WITHIN_S, lost_worker, translated
 from projectai_lab._connection import Connection
 from projectai_lab._loop import Say
 from projectai_lab._troubles import Trouble
+from projectai_lab.attempt_poll import AttemptPoll
 from projectai_lab.models import Duration, seconds
 
 Result = TypeVar("Result")
@@ -104,6 +105,15 @@ class LabWorkflowHandle(Generic[Result]):
         description = self._connection.within(lambda: self.handle.describe())
         self._status = description.status.name if description.status else "unknown"
         return description
+
+    def poll_attempts(self, *, every: Duration = 0.02) -> AttemptPoll:
+        """Look at the pending activities every so often (a timedelta or seconds) until it closes.
+
+        >>> poll = handle.poll_attempts()                                      # doctest: +SKIP
+        >>> tables.attempts(handle.fetch_history(), seen=poll)                 # doctest: +SKIP
+        """
+        with translated(self._connection.client):
+            return AttemptPoll.start(self._connection._loop, self.handle, seconds(every))
 
     def fetch_history(self) -> histories.History:
         """Fetch the event history; an open execution's holds the events so far."""

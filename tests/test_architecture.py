@@ -41,12 +41,14 @@ LAW: dict[str, set[str]] = {
     "_connection": {"errors", "config", "_loop", "_connect"},
     "handle": {
         "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles", "_waits",
-        "_calls",
+        "_calls", "attempt_poll",
     },
     "client": {
         "errors", "config", "models", "histories", "handle", "_connect", "_connection", "_calls",
     },
-    "attempts": {"errors"},
+    "_verdict": set(),
+    "attempts": {"errors", "_verdict"},
+    "attempt_poll": {"attempts", "_connect", "_loop"},
     "worker_spec": {"errors", "activities", "workflows"},
     "worker": {
         "errors", "config", "models", "attempts", "worker_spec", "_loop", "_html", "_connect",
@@ -77,13 +79,13 @@ EVERYTHING = {"cli"}
 OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
-        "_calls", "_connection", "handle", "client", "attempts", "worker_spec", "worker", "lab",
-        "controller", "histories", "tables", "cli",
+        "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
+        "worker_spec", "worker", "lab", "controller", "histories", "tables", "cli",
     },
-    "google": {"_troubles", "_waits", "histories", "tables"},
+    "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
         "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
-        "workflows", "worker", "histories", "cli",
+        "workflows", "worker", "attempt_poll", "histories", "cli",
     },
     "threading": {"_loop", "cli"},
     "pandas": {"_frames", "tables", "retries", "latency", "plots", "cli"},

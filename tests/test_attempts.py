@@ -10,14 +10,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
-from projectai_lab import FaultPlan, Lab, LabConfig, RetrySettings, TimeoutSettings, WorkflowInput
+from projectai_lab import (
+    FaultPlan,
+    Lab,
+    LabConfig,
+    RetrySettings,
+    TimeoutSettings,
+    WorkflowInput,
+    tables,
+)
+from projectai_lab._verdict import verdict
 from projectai_lab.attempts import AttemptLog, AttemptRecorder, read
 from projectai_lab.errors import HistoryFileError
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.workflows import ExampleWorkflow
+from tests import attempt_workflows as kinds
 from tests import zoo
 
 START = {
@@ -47,7 +59,8 @@ FAILURE = {"failure_type", "failure_message", "non_retryable", "next_retry_delay
 def lab(address: str) -> Iterator[Lab]:
     """Return a Lab with the zoo and an empty attempt log."""
     config = LabConfig(address=address, task_queue=f"tests-attempts-{uuid.uuid4().hex[:12]}")
-    with Lab.connect(config, workflows=zoo.WORKFLOWS, activities=zoo.ACTIVITIES) as opened:
+    workflows, activities = (*zoo.WORKFLOWS, *kinds.WORKFLOWS), (*zoo.ACTIVITIES, *kinds.ACTIVITIES)
+    with Lab.connect(config, workflows=workflows, activities=activities) as opened:
         yield opened
 
 
@@ -136,6 +149,75 @@ def test_failures_are_kept_with_type_message_and_retryability(lab: Lab) -> None:
             "next_retry_delay_s": 2.5,
         },
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("no type", "ApplicationFailure"),
+        ("own class", "ApplicationFailure"),
+        ("own type", "Typed"),
+        ("plain", "KeyError"),
+        ("no message", "TimeoutError"),
+        ("cancelled by itself", "CancelledError"),
+    ],
+)
+def test_record_and_history_name_a_failure_alike(lab: Lab, kind: str, expected: str) -> None:
+    handle = lab.start_workflow(kinds.Configured.run, kinds.Asked("raise_in_kind", kind, most=1))
+    with pytest.raises(WorkflowFailureError):
+        handle.result(timeout=20)
+    (record,) = records(lab)
+    row = tables.attempts(handle.fetch_history()).iloc[0]
+    told = None if pd.isna(row.failure_message) else row.failure_message
+    assert (row.failure_type, told) == (record["failure_type"], record["failure_message"])
+    assert record["failure_type"] == expected
+
+
+def test_a_wrapped_failure_is_named_by_what_it_wraps() -> None:
+    inner = ApplicationError("inner", type="Inner")
+    facts: dict[str, Any] = {"scheduled_event_id": 1, "started_event_id": 2, "identity": "me"}
+    facts |= {"activity_type": "t", "activity_id": "1", "retry_state": None}
+    wrapped = ActivityError("wrapped", **facts)
+    assert verdict(wrapped)["failure_type"] == "ActivityFailure"
+    wrapped.__cause__ = inner
+    told = verdict(wrapped)
+    assert (told["failure_type"], told["failure_message"]) == ("Inner", "inner")
+    assert verdict(FailureError("bare"))["failure_type"] == "Failure"
+
+
+def test_an_error_that_cannot_be_told_still_ends_its_attempt(lab: Lab) -> None:
+    asked = kinds.Asked("raise_in_kind", "unspeakable", most=1)
+    handle = lab.start_workflow(kinds.Configured.run, asked)
+    with pytest.raises(WorkflowFailureError):
+        handle.result(timeout=20)
+    (record,) = records(lab)
+    assert (record["outcome"], record["failure_type"]) == ("FAILED", "UnspeakableError")
+    assert record["failure_message"] == "(its message cannot be read: RuntimeError)"
+
+
+def test_whatever_an_error_holds_makes_a_row_that_can_be_written() -> None:
+    odd: Any = {"message": 5, "type": 7, "next_retry_delay": 1.5}
+    told = verdict(ApplicationError(**odd))
+    assert json.loads(json.dumps(told)) == told
+    assert (told["failure_type"], told["failure_message"]) == ("7", "5")
+    assert told["next_retry_delay_s"] is None
+    assert len(verdict(ValueError("x" * 10_000))["failure_message"]) == 500
+
+
+def test_an_activity_that_is_completed_elsewhere_has_no_outcome_by_its_function(lab: Lab) -> None:
+    handle = lab.start_workflow(kinds.Configured.run, kinds.Asked("complete_elsewhere"))
+    zoo.until(lambda: records(lab) and "completes_elsewhere" in records(lab)[0])
+    row = tables.attempts(handle.fetch_history(), recorder=lab.attempts).iloc[0]
+    assert (row.state, row.time_quality) == ("RUNNING", "unknown")
+    assert pd.isna(row.worker_outcome)
+    token = lab.client.get_async_activity_handle(
+        workflow_id=handle.id, run_id=handle.run_id, activity_id="1"
+    )
+    lab.within(lambda: token.complete("done"))
+    assert handle.result(timeout=20) == ["done"]
+    row = tables.attempts(handle.fetch_history(), recorder=lab.attempts).iloc[0]
+    assert (row.state, row.time_quality) == ("ENDED", "measured_server")
+    assert row.exec_s > row.worker_exec_s
 
 
 def test_a_cancelled_attempt_is_recorded_as_cancelled(lab: Lab) -> None:

@@ -282,6 +282,15 @@ def test_due_again_before_start_to_close_can_only_be_the_heartbeat() -> None:
     assert pd.isna(table.backoff_observed_s[2])
 
 
+@pytest.mark.parametrize("heartbeat", [100, 500])
+def test_a_heartbeat_timeout_not_below_start_to_close_cannot_have_fired(heartbeat: int) -> None:
+    asked = scheduled(heartbeatTimeout=text(heartbeat))
+    records = [record(1, 0, 1, None), record(2, 111, 111, 1.0), record(3, 132, 132, 1.0)]
+    first = of(run(asked, *closing(3, 132, 133, BUSY)), records).loc[1]
+    assert (first.timeout_type, first.time_quality) == ("START_TO_CLOSE", "inferred")
+    assert first.closed_time == pd.Timestamp(at(101), tz="UTC")
+
+
 def test_which_of_two_timeouts_fired_is_na_when_both_could_have() -> None:
     asked = scheduled(heartbeatTimeout=text(5))
     records = [record(1, 0, 1, None), record(2, 111, 111, 1.0), record(3, 132, 132, 1.0)]
@@ -304,10 +313,13 @@ def test_skipped_time_is_read_right() -> None:
 
 def test_an_open_activity_has_the_attempts_that_the_recorder_saw() -> None:
     table = of(run(scheduled()), TWO_FAIL[1:])
-    assert table.index.tolist() == [2, 3]
-    assert table.is_last.tolist()[0] is False
-    assert pd.isna(table.is_last.tolist()[1])
-    assert (table.source == "recorder").all()
+    # There was a first attempt, though nobody tells of it.
+    assert table.index.tolist() == [1, 2, 3]
+    assert table.is_last.tolist()[:2] == [False, False]
+    assert pd.isna(table.is_last[3])
+    assert table.source.tolist()[1:] == ["recorder", "recorder"]
+    assert pd.isna(table.source[1])
+    assert pd.isna(table.state[1])
     assert pd.isna(table.late_report[3])
     row = tables.activities(run(scheduled()), TWO_FAIL).iloc[0]
     assert (row.status, row.attempts) == ("PENDING", 3)
@@ -382,6 +394,37 @@ def test_markers_that_end_no_local_activity_give_no_rows() -> None:
     ended = tables.attempts(run(marker(5, waiting), marker(6, local)))
     assert ended.scheduled_event_id.tolist() == [6, 6]
     assert ended.attempt.tolist() == [1, 2]
+
+
+def local(activity_id: str, attempt: int, first_ns: int, *, waits: bool) -> dict[str, Any]:
+    """Return what a Marker holds of a Local Activity that ended, or waits for its next attempt."""
+    return {
+        **{"activity_id": activity_id, "activity_type": "work", "attempt": attempt},
+        "original_schedule_time": {"seconds": 1, "nanos": first_ns},
+        "backoff": {"seconds": 70, "nanos": 0} if waits else None,
+    }
+
+
+def test_a_local_activity_keeps_its_records_under_all_its_ids() -> None:
+    history = run(
+        marker(5, local("1", 2, 7, waits=True)),
+        marker(6, local("2", 1, 8, waits=True)),
+        marker(7, local("3", 3, 7, waits=False)),
+        marker(8, local("4", 2, 8, waits=False)),
+    )
+    ran = (("1", 1), ("1", 2), ("2", 1), ("3", 3), ("4", 2))
+    records = [
+        record(attempt, 0, 1, float(attempt), is_local=True, activity_id=activity_id)
+        for activity_id, attempt in ran
+    ]
+    table = tables.validate(tables.attempts(history, records))
+    assert table.activity_id.tolist() == ["3", "3", "3", "4", "4"]
+    assert table.worker_exec_s.tolist() == [1, 2, 3, 1, 2]
+    assert table.source.tolist() == ["recorder", *["history+recorder"] * 4]
+    assert table.server_outcome.tolist()[1:] == ["FAILED", "COMPLETED", "FAILED", "COMPLETED"]
+    alone = tables.attempts(history)
+    assert alone.server_outcome.tolist()[1:] == table.server_outcome.tolist()[1:]
+    assert alone.time_quality.tolist() == ["unknown"] * 5
 
 
 def test_the_recorded_timeouts_are_told_as_they_happened() -> None:

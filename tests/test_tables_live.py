@@ -80,6 +80,17 @@ def test_the_virtual_clock_shows_the_backoffs_that_were_skipped(recorded: Record
     assert tables.activities(runs["hour"], recorder=records).unattributed_s.tolist() == [0]
 
 
+def test_time_skips_alone_tell_when_each_attempt_was_due(recorded: Recorded) -> None:
+    runs, records = recorded
+    told = tables.attempts(runs["hour"])
+    assert told.source.tolist() == ["time_skip", "history", "history"]
+    by_record = tables.attempts(runs["hour"], recorder=records)
+    apart = told.attempt_scheduled_time - by_record.attempt_scheduled_time
+    assert apart.abs().max() < pd.Timedelta(microseconds=1)
+    assert told.dispatch_lag_s.notna().tolist() == [False, False, True]
+    assert by_record.doubt.isna().all()
+
+
 def test_tables_of_a_saved_history_are_those_of_the_fetched_one(
     recorded: Recorded, tmp_path: Path
 ) -> None:

@@ -137,12 +137,19 @@ _ATTEMPTS = (
     text("activity_type", "Activity Type"),
     count("attempt", "attempt, from 1"),
     flag("is_last", "whether the activity closed with it; NA when that is not known"),
+    enum(
+        "state",
+        "RUNNING: begun, and nothing tells that it is over; ENDED: server or worker says how; "
+        "ABANDONED: its worker was never heard of again, or the run closed while it ran; NA: it "
+        "is over, and nobody tells how",
+        *("RUNNING", "ENDED", "ABANDONED"),
+    ),
     time("attempt_scheduled_time", "when the attempt became due, backoff over"),
     time("started_time", "when the server handed it to a worker"),
     time(
         "closed_time",
-        "the closing event; for an attempt in the middle known to have hit start-to-close: "
-        "started_time + that timeout, a lower bound, since the server's timer fires late",
+        "the closing event, or the end that describe tells; where only known to have hit "
+        "start-to-close: started_time + that timeout, a lower bound, since the timer fires late",
     ),
     time("worker_started_time", "when the worker began the function", WORKER),
     time("worker_finished_time", "when the function ended in the worker", WORKER),
@@ -151,14 +158,14 @@ _ATTEMPTS = (
     span("worker_exec_s", "run time of the function by the worker's monotonic clock", WORKER),
     span(
         "gap_s",
-        "from the end of the attempt before to started_time: the two started_times apart, less "
-        "the run time of the attempt before; a few ms too long by its way to and from the worker, "
-        "an upper bound where that attempt's closed_time is inferred",
+        "from the end of the attempt before to started_time: started_time − its closed_time, an "
+        "upper bound where that is inferred; where there is none, the two started_times apart, "
+        "less its worker_exec_s: a few ms too long by its way to and from the worker",
     ),
     span("backoff_planned_s", "what retry policy or next_retry_delay ask before this attempt", ""),
-    span("backoff_observed_s", "gap_s − dispatch_lag_s"),
+    span("backoff_observed_s", "from the end of the attempt before to due: gap_s − dispatch_lag_s"),
     span("backoff_error_s", "backoff_observed_s − backoff_planned_s"),
-    enum("server_outcome", "verdict of the server, where history has it", *OUTCOMES),
+    enum("server_outcome", "verdict of the server, where history or describe has it", *OUTCOMES),
     enum("worker_outcome", "how the function ended in the worker", *OUTCOMES),
     flag("late_report", "whether the worker reported COMPLETED or FAILED after the timeout"),
     *_FAILURE,
@@ -168,7 +175,19 @@ _ATTEMPTS = (
         *("time_quality", "where the end of the attempt comes from"),
         *("measured_server", "measured_worker", "inferred", "unknown"),
     ),
-    enum("source", "who knew of it", "history", "recorder", "history+recorder"),
+    enum(
+        "source",
+        "who told of it: the history, the worker's recorder, describe while the activity was "
+        "open; time_skip: history by its time skips alone; NA: only a later attempt's number",
+        *("history", "recorder", "describe", "time_skip", "history+recorder", "history+describe"),
+        *("recorder+describe", "history+recorder+describe"),
+    ),
+    text(
+        "doubt",
+        "what in the row contradicts what else is known, by more than 5 ms: clock_skew (worker and "
+        "server), started_early (before due), overlap (before the end of the attempt before), "
+        "out_of_order, sources_disagree; NA: nothing",
+    ),
 )
 
 _TIMERS = (
