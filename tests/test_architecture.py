@@ -65,6 +65,7 @@ LAW: dict[str, set[str]] = {
     "retries": {"models", "tables", "_frames"},
     "latency": {"errors", "tables", "_frames"},
     "process": {"tables", "_frames"},
+    "lint": {"tables", "retries"},
     "compare": {"errors", "tables", "latency", "process", "_frames"},
     "plots": {"tables", "retries", "latency", "_frames"},
     "_notebook_files": {"errors"},
@@ -88,7 +89,9 @@ OUTSIDE: dict[str, set[str]] = {
         "workflows", "worker", "histories", "cli",
     },
     "threading": {"_loop", "cli"},
-    "pandas": {"_frames", "tables", "retries", "latency", "process", "compare", "plots", "cli"},
+    "pandas": {
+        "_frames", "tables", "retries", "latency", "process", "compare", "lint", "plots", "cli",
+    },
     "numpy": {"tables", "retries", "latency", "compare", "plots"},
     "scipy": {"latency", "compare"},
     "matplotlib": {"plots"},
