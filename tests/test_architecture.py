@@ -68,6 +68,8 @@ LAW: dict[str, set[str]] = {
     "lint": {"tables", "retries"},
     "compare": {"errors", "tables", "latency", "process", "_frames"},
     "plots": {"tables", "retries", "latency", "_frames"},
+    # Replay is asynchronous, and the scan must know the secrets that could have come in.
+    "capsule": {"errors", "config", "histories", "tables", "plots", "_loop", "_html"},
     "_notebook_files": {"errors"},
     "notebooks": {"errors", "_notebook_files"},
     "__init__": {"config", "errors", "lab", "controller", "models", "_loop"},
@@ -81,7 +83,7 @@ OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "worker", "lab", "controller",
-        "histories", "tables", "cli",
+        "histories", "tables", "capsule", "cli",
     },
     "google": {"_troubles", "_waits", "histories", "tables"},
     "asyncio": {
@@ -90,11 +92,12 @@ OUTSIDE: dict[str, set[str]] = {
     },
     "threading": {"_loop", "cli"},
     "pandas": {
-        "_frames", "tables", "retries", "latency", "process", "compare", "lint", "plots", "cli",
+        "_frames", "tables", "retries", "latency", "process", "compare", "lint", "plots",
+        "capsule", "cli",
     },
     "numpy": {"tables", "retries", "latency", "compare", "plots"},
     "scipy": {"latency", "compare"},
-    "matplotlib": {"plots"},
+    "matplotlib": {"plots", "capsule"},
     "papermill": {"notebooks"},
     "nbconvert": {"notebooks"},
     "jupyter_client": {"notebooks"},
