@@ -282,6 +282,14 @@ def test_a_cohort_that_is_empty_twice_or_of_a_wrong_column_is_refused() -> None:
         compare.cohorts([golden("clean"), golden("clean")], [golden("clean")])
     with pytest.raises(TableError, match="no column speed"):
         compare.cohorts([golden("clean")], [golden("clean")], column="speed")
+    with pytest.raises(TableError, match=r"status is no duration; there are .*total_s, exec_s"):
+        compare.cohorts([golden("clean")], [golden("clean")], column="status")
+    options: list[dict[str, Any]] = [{"by": []}, {"resamples": 0}]
+    for wrong in options:
+        with pytest.raises(ValueError, match=r"by must name a column.*resamples be at least 1"):
+            compare.cohorts([golden("clean")], [golden("clean")], **wrong)
+    with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):
+        compare.cohorts([golden("clean")], [golden("clean")], confidence=2.0)
 
 
 def test_variants_are_kept_gained_and_lost() -> None:

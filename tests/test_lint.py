@@ -6,6 +6,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -62,26 +63,31 @@ def run(*parts: Any, **more: Any) -> History:
     return history("r", *parts, **more)
 
 
+def later(*parts: Any, **more: Any) -> Callable[[], History]:
+    """Make a run when it is asked for, and only once: some are long."""
+    return cache(lambda: run(*parts, **more))
+
+
 def rules_of(*runs: History, **options: Any) -> set[str]:
     """Return the names of the rules that found something."""
     return set(lint.findings(list(runs), **options)["rule"])
 
 
 # Rule → what makes it fire, and the nearest that does not.
-FIRES: dict[str, tuple[History, History]] = {
+FIRES: dict[str, tuple[Callable[[], History], Callable[[], History]]] = {
     "retries-never-fit": (
         # Waits of 10, 20 and 40 s: 70 s in all.
-        run(step(policy={"maximumAttempts": 4, "initialInterval": "10s"})),
-        run(step(policy={"maximumAttempts": 3, "initialInterval": "10s"})),
+        later(step(policy={"maximumAttempts": 4, "initialInterval": "10s"})),
+        later(step(policy={"maximumAttempts": 3, "initialInterval": "10s"})),
     ),
     "retries-may-not-fit": (
         # 3 × 20 s + 1 s + 2 s are 63 s.
-        run(step(timeouts={**LIMITS, "startToClose": 20.0})),
-        run(step(timeouts={**LIMITS, "startToClose": 19.0})),
+        later(step(timeouts={**LIMITS, "startToClose": 20.0})),
+        later(step(timeouts={**LIMITS, "startToClose": 19.0})),
     ),
     "start-to-close-fills-schedule-to-close": (
-        run(step(timeouts={"startToClose": 60.0, "scheduleToClose": 60.0})),
-        run(
+        later(step(timeouts={"startToClose": 60.0, "scheduleToClose": 60.0})),
+        later(
             step(
                 timeouts={"startToClose": 60.0, "scheduleToClose": 60.0},
                 policy={"maximumAttempts": 1},
@@ -89,54 +95,56 @@ FIRES: dict[str, tuple[History, History]] = {
         ),
     ),
     "heartbeat-over-start-to-close": (
-        run(step(timeouts={**LIMITS, "heartbeat": 5.0})),
-        run(step(timeouts={**LIMITS, "heartbeat": 4.9})),
+        later(step(timeouts={**LIMITS, "heartbeat": 5.0})),
+        later(step(timeouts={**LIMITS, "heartbeat": 4.9})),
     ),
     "late-notice-of-a-dead-worker": (
-        run(step(policy={"maximumAttempts": 1}, timeouts={"startToClose": 600.0})),
-        run(
+        later(step(policy={"maximumAttempts": 1}, timeouts={"startToClose": 600.0})),
+        later(
             step(policy={"maximumAttempts": 1}, timeouts={"startToClose": 600.0, "heartbeat": 30.0})
         ),
     ),
     "backoff-below-timer-floor": (
-        run(step(policy={**BOUND, "initialInterval": "0.5s"}), clock="default"),
-        run(step(policy={**BOUND, "initialInterval": "0.5s"}), clock="fast"),
+        later(step(policy={**BOUND, "initialInterval": "0.5s"}), clock="default"),
+        later(step(policy={**BOUND, "initialInterval": "0.5s"}), clock="fast"),
     ),
     "unlimited-retries": (
-        run(step(policy={}, timeouts={"startToClose": 5.0})),
-        run(step(policy={}, timeouts=LIMITS)),
+        later(step(policy={}, timeouts={"startToClose": 5.0})),
+        later(step(policy={}, timeouts=LIMITS)),
     ),
     "schedule-to-start-timeout": (
-        run(step(status="TIMED_OUT", failure=timeout("SCHEDULE_TO_START"))),
-        run(step(status="TIMED_OUT", failure=timeout("SCHEDULE_TO_CLOSE"))),
+        later(step(status="TIMED_OUT", failure=timeout("SCHEDULE_TO_START"))),
+        later(step(status="TIMED_OUT", failure=timeout("SCHEDULE_TO_CLOSE"))),
     ),
     "no-heartbeat": (
-        run(step(took=60.0, timeouts={"startToClose": 99.0}, policy={"maximumAttempts": 1})),
-        run(step(took=59.0, timeouts={"startToClose": 99.0}, policy={"maximumAttempts": 1})),
+        later(step(took=60.0, timeouts={"startToClose": 99.0}, policy={"maximumAttempts": 1})),
+        later(step(took=59.0, timeouts={"startToClose": 99.0}, policy={"maximumAttempts": 1})),
     ),
     "retried-a-defect": (
-        run(step(status="FAILED", attempts=3, failure=failure("java.lang.IllegalStateException"))),
-        run(step(status="FAILED", attempts=1, failure=failure("ValueError"))),
+        later(
+            step(status="FAILED", attempts=3, failure=failure("java.lang.IllegalStateException"))
+        ),
+        later(step(status="FAILED", attempts=1, failure=failure("ValueError"))),
     ),
     "many-attempts": (
-        run(step(attempts=10, policy={"maximumAttempts": 10}, timeouts={"startToClose": 5.0})),
-        run(step(attempts=9, policy={"maximumAttempts": 10}, timeouts={"startToClose": 5.0})),
+        later(step(attempts=10, policy={"maximumAttempts": 10}, timeouts={"startToClose": 5.0})),
+        later(step(attempts=9, policy={"maximumAttempts": 10}, timeouts={"startToClose": 5.0})),
     ),
     "start-to-close-timeouts": (
-        run(step(status="TIMED_OUT", failure=timeout("START_TO_CLOSE"))),
-        run(step(status="FAILED", failure=failure("Busy"))),
+        later(step(status="TIMED_OUT", failure=timeout("START_TO_CLOSE"))),
+        later(step(status="FAILED", failure=failure("Busy"))),
     ),
     "heartbeat-timeouts": (
-        run(step(status="TIMED_OUT", failure=timeout("HEARTBEAT"))),
-        run(step(status="FAILED", failure=failure("Busy"))),
+        later(step(status="TIMED_OUT", failure=timeout("HEARTBEAT"))),
+        later(step(status="FAILED", failure=failure("Busy"))),
     ),
     "nondeterminism": (
-        run(task_failed("[TMPRL1100] Nondeterminism error: activity 2")),
-        run(task_failed("any other")),
+        later(task_failed("[TMPRL1100] Nondeterminism error: activity 2")),
+        later(task_failed("any other")),
     ),
     "workflow-task-failed": (
-        run(task_failed("division by zero")),
-        run(
+        later(task_failed("division by zero")),
+        later(
             task_failed("UnhandledCommand"),
             Event(
                 "WORKFLOW_TASK_FAILED",
@@ -148,13 +156,13 @@ FIRES: dict[str, tuple[History, History]] = {
         ),
     ),
     "workflow-task-timed-out": (
-        run(task_timed_out("START_TO_CLOSE")),
-        run(task_timed_out("SCHEDULE_TO_START")),
+        later(task_timed_out("START_TO_CLOSE")),
+        later(task_timed_out("SCHEDULE_TO_START")),
     ),
-    "payload-large": (run(large(512 * 1024)), run(large(511 * 1024))),
-    "messages-near-limit": (run(*[Signal("s")] * 8000), run(*[Signal("s")] * 7999)),
-    "history-long": (run(*[Signal("s")] * 10_238), run(*[Signal("s")] * 10_237)),
-    "history-near-limit": (run(*[Signal("s")] * 40_958), run(*[Signal("s")] * 40_957)),
+    "payload-large": (later(large(512 * 1024)), later(large(511 * 1024))),
+    "messages-near-limit": (later(*[Signal("s")] * 8000), later(*[Signal("s")] * 7999)),
+    "history-long": (later(*[Signal("s")] * 10_238), later(*[Signal("s")] * 10_237)),
+    "history-near-limit": (later(*[Signal("s")] * 40_958), later(*[Signal("s")] * 40_957)),
 }
 
 
@@ -166,8 +174,8 @@ def test_a_quiet_run_has_no_findings() -> None:
 @pytest.mark.parametrize("rule", FIRES)
 def test_a_rule_fires_where_it_should_and_not_just_beside(rule: str) -> None:
     fires, quiet = FIRES[rule]
-    assert rule in rules_of(fires)
-    assert rule not in rules_of(quiet)
+    assert rule in rules_of(fires())
+    assert rule not in rules_of(quiet())
 
 
 def test_the_non_idempotent_rule_needs_a_declaration() -> None:
@@ -227,8 +235,8 @@ def test_errors_come_first_and_then_what_is_in_more_runs() -> None:
 
 def test_the_length_that_counts_as_long_may_be_given() -> None:
     (fires, quiet) = FIRES["no-heartbeat"]
-    assert "no-heartbeat" in rules_of(quiet, long_s=59)
-    assert "no-heartbeat" not in rules_of(fires, long_s=61)
+    assert "no-heartbeat" in rules_of(quiet(), long_s=59)
+    assert "no-heartbeat" not in rules_of(fires(), long_s=61)
 
 
 def test_a_clock_that_is_not_known_counts_as_that_of_production() -> None:
@@ -239,7 +247,7 @@ def test_a_clock_that_is_not_known_counts_as_that_of_production() -> None:
 
 def test_the_evidence_holds_the_figures() -> None:
     said = {
-        rule: lint.findings(fires).query("rule == @rule")["evidence"].iloc[0]
+        rule: lint.findings(fires()).query("rule == @rule")["evidence"].iloc[0]
         for rule, (fires, _) in FIRES.items()
     }
     assert said["retries-never-fit"] == "4 attempts wait 70 s in all, schedule-to-close 60 s"

@@ -185,6 +185,14 @@ def test_a_name_that_is_too_wide_breaks_where_it_has_a_joint() -> None:
     assert _two_lines("x" * 20) == "x" * 10 + "\n" + "x" * 10
 
 
+def test_a_name_is_drawn_as_it_is_written() -> None:
+    ax = plots.directly_follows(table([(None, "$x^2$", 1), ("$x^2$", "$y", 1), ("$y", "begin", 1)]))
+    ax.figure.canvas.draw()
+    assert {"$x^2$\n1", "$y\n1", "begin\n1"} <= set(words(ax))
+    assert not any(text.get_parse_math() for text in ax.texts if "\n" in text.get_text())
+    assert len(boxes(ax)) == 4
+
+
 def test_the_figure_of_real_runs_shows_what_the_table_holds() -> None:
     edges = process.directly_follows(goldens())
     ax = plots.directly_follows(edges)

@@ -12,6 +12,7 @@ from projectai_lab._frames import ACTIVITIES, names, need
 from projectai_lab.compare._comparison import Comparison, clock_trouble, listed, many, named
 from projectai_lab.compare._shift import Pair, Shift, of_means, of_quantiles, of_rates
 from projectai_lab.compare._variants import variants
+from projectai_lab.errors import TableError
 
 _QUANTILES = {"median": 0.5, "p95": 0.95}
 _MEASURES = (*_QUANTILES, "attempts", "failure_rate")
@@ -53,7 +54,7 @@ def cohorts(
     records = None if recorder is None else list(recorder)
     sides = listed(a, "a"), listed(b, "b")
     one, other = (tables.activities(side, records) for side in sides)
-    need(one, [*keys, column], ACTIVITIES)
+    _check(one, keys, column, resamples)
     trouble = clock_trouble(one, other)
     shift = Shift(confidence, resamples, seed)
     groups = [dict(list(_grouped(side, keys))) for side in (one, other)]
@@ -68,6 +69,15 @@ def cohorts(
     words = _sentence(table, keys, shift, trouble, variants(*sides))
     sizes = [many(len(side), "run") for side in sides]
     return Comparison(f"b ({sizes[1]}) against a ({sizes[0]}): {words}", table)
+
+
+def _check(activities: pd.DataFrame, keys: list[str], column: str, resamples: int) -> None:
+    need(activities, [*keys, column], ACTIVITIES)
+    if not keys or resamples < 1:
+        raise ValueError('by must name a column, as "activity_type", and resamples be at least 1')
+    if activities[column].dtype.kind != "f":
+        durations = [name for name in activities if activities[name].dtype.kind == "f"]
+        raise TableError(f"{column} is no duration; there are {', '.join(durations)}")
 
 
 def _grouped(activities: pd.DataFrame, keys: list[str]) -> Any:

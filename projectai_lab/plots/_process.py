@@ -147,7 +147,8 @@ def _draw_box(ax: Axes, middle: Points, node: Node, often: int) -> None:
         ax.add_patch(FancyBboxPatch(corner, width, height, zorder=6, **shape, **tint))
     words = _two_lines(node) if isinstance(node, str) else "begin" if node == BEGIN else "end"
     style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7.5, "zorder": 7}
-    ax.text(x, y, f"{words}\n{often:,}", **style)
+    # A $ in a name is a $, no formula.
+    ax.text(x, y, f"{words}\n{often:,}", parse_math=False, **style)
 
 
 def _two_lines(name: str) -> str:
