@@ -63,7 +63,7 @@ def variants(histories: Any) -> pd.DataFrame:
     ['variant', 'activities', 'count']
     """
     runs, steps = _runs_and_steps(histories)
-    kinds = _kinds_by_run(steps)
+    kinds = _by_run(steps, "activity_type")
     told = runs.assign(
         variant=[_words(kinds.get(run, [])) for run in runs["run_id"]],
         activities=[len(kinds.get(run, [])) for run in runs["run_id"]],
@@ -100,10 +100,10 @@ def conformance(histories: Any, order: Sequence[str | Collection[str]]) -> pd.Da
     """
     groups = _groups(order)
     runs, steps = _runs_and_steps(histories)
-    of_run = {str(run): part for run, part in steps.groupby("run_id", sort=False)}
+    kinds, event_ids = _by_run(steps, "activity_type"), _by_run(steps, "scheduled_event_id")
     rows = [
-        _verdict(groups, of_run.get(run.run_id, steps.iloc[:0]), run.status in _OPEN)
-        for run in runs.itertuples()
+        _verdict(groups, kinds.get(run, []), event_ids.get(run, []), status in _OPEN)
+        for run, status in zip(runs["run_id"], runs["status"], strict=True)
     ]
     columns = ["fits", "position", "found", "expected", "scheduled_event_id"]
     verdicts = pd.DataFrame(rows, columns=columns).astype(
@@ -159,9 +159,9 @@ def _pairs(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     return pairs.astype({"source": "str", "target": "str", "wait_s": "float64"})
 
 
-def _kinds_by_run(steps: pd.DataFrame) -> dict[str, list[str]]:
-    of_run = steps["activity_type"].groupby(steps["run_id"], sort=False)
-    return {str(run): kinds.tolist() for run, kinds in of_run}
+def _by_run(steps: pd.DataFrame, column: str) -> dict[str, list[Any]]:
+    of_run = steps[column].groupby(steps["run_id"], sort=False)
+    return {str(run): part.tolist() for run, part in of_run}
 
 
 def _words(kinds: Iterable[str]) -> str:
@@ -190,18 +190,19 @@ def _atom(word: str) -> _Atom:
     return _Atom(name, least, most)
 
 
-def _verdict(groups: list[_Group], steps: pd.DataFrame, is_open: bool) -> tuple[Any, ...]:
+def _verdict(
+    groups: list[_Group], kinds: list[str], event_ids: list[int], is_open: bool
+) -> tuple[Any, ...]:
     """Return fits, position, found, expected and scheduled_event_id of one run."""
     states = _passing(groups, {(0, _fresh(groups, 0))})
-    for position, step in enumerate(steps.itertuples(), start=1):
-        after = {state for one in states for state in _after(groups, one, step.activity_type)}
+    for position, (kind, event_id) in enumerate(zip(kinds, event_ids, strict=True), start=1):
+        after = {state for one in states for state in _after(groups, one, kind)}
         if not after:
-            expected = _expected(groups, states)
-            return False, position, step.activity_type, expected, step.scheduled_event_id
+            return False, position, kind, _expected(groups, states), event_id
         states = _passing(groups, after)
     if is_open or (len(groups), ()) in states:
         return pd.NA if is_open else True, pd.NA, None, None, pd.NA
-    return False, len(steps) + 1, None, _expected(groups, states), pd.NA
+    return False, len(kinds) + 1, None, _expected(groups, states), pd.NA
 
 
 def _fresh(groups: list[_Group], place: int) -> tuple[int, ...]:
