@@ -27,7 +27,17 @@ NAMES = [
     "WorkflowState",
     "allow_nested_asyncio",
 ]
-BOXES = ["histories", "latency", "notebooks", "plots", "retries", "tables"]
+BOXES = [
+    "compare",
+    "histories",
+    "latency",
+    "lint",
+    "notebooks",
+    "plots",
+    "process",
+    "retries",
+    "tables",
+]
 
 
 def test_the_index_is_exactly_this() -> None:
