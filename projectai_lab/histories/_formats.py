@@ -17,6 +17,7 @@ from projectai_lab.histories._json import events_of
 
 KEY = "projectai_lab"
 
+_BOM, _HEAD = b"\xef\xbb\xbf", 1000
 _SPACE = re.compile(r"\s*")
 _ITEMS = b"\x0a"
 """A Cloud export begins with the tag of field 1, `items`, of `WorkflowExecutions`."""
@@ -32,11 +33,11 @@ def histories_in(content: bytes, name: str) -> Iterator[History | UnusableError]
     `name` is the Workflow Id where the history has none. Raises UnusableError when the content
     is of no known form.
     """
-    text = content.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not text:
+    if content.removeprefix(_BOM).isspace() or content in (b"", _BOM):
         raise UnusableError("is empty; fetch the history again and save it")
-    if text.startswith((b"{", b"[")) or not content.startswith(_ITEMS):
-        for parsed in _documents(text):
+    head = content[:_HEAD].removeprefix(_BOM).lstrip()
+    if head.startswith((b"{", b"[")) or not content.startswith(_ITEMS):
+        for parsed in _documents(content.removeprefix(_BOM).lstrip()):
             yield _or_why(_of_json, parsed, name)
     else:
         for item in _items(content):
@@ -107,6 +108,7 @@ def _of_events(
     clock: str | None = None,
 ) -> History:
     """Return the history of these events, in order; raise UnusableError when one is missing."""
+    events = list(events)
     ids = [event.event_id for event in events]
     if ids != list(range(1, len(ids) + 1)):
         events = sorted(events, key=lambda event: event.event_id)
@@ -124,7 +126,7 @@ def _of_events(
             )
             raise UnusableError(f"{what}; export the whole history")
     own = events[0].workflow_execution_started_event_attributes.workflow_id
-    return History(own or name, list(events), namespace, clock)
+    return History(own or name, events, namespace, clock)
 
 
 def _missing(first: int, then: int) -> str:
