@@ -25,7 +25,7 @@ from projectai_lab import Lab, LabConfig, histories
 from projectai_lab.client import LabClient
 from projectai_lab.devserver import DevServer
 from projectai_lab.errors import ServerUnreachableError
-from projectai_lab.histories import History
+from projectai_lab.histories import History, _remembered
 from projectai_lab.histories import _listing as listing
 from projectai_lab.histories._cache import Cache
 from projectai_lab.histories._fetch import whole
@@ -354,7 +354,7 @@ def test_a_listing_asks_only_for_what_changed_and_is_always_the_servers(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # With this margin all that closed before now is old.
-    monkeypatch.setattr(listing, "_MARGIN_S", -1)
+    monkeypatch.setattr(_remembered, "_MARGIN_S", -1)
 
     async def scenario() -> None:
         client = await connect(address)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from projectai_lab.histories._fetch import WorkflowRef, fetch, stream
+from projectai_lab.histories._fetch import fetch, stream
 from projectai_lab.histories._files import Scan, load, load_all, save, scan
 from projectai_lab.histories._follow import follow
 from projectai_lab.histories._history import History
-from projectai_lab.histories._listing import Ids
+from projectai_lab.histories._refs import Ids, WorkflowRef
 
 __all__ = [
     "History",

@@ -21,6 +21,8 @@ async def answered(client: Client, call: asyncio.Task[T] | Coroutine[Any, Any, T
     So a long call may take its time, and a silent server is an RPCError within five seconds.
     """
     waiting = asyncio.ensure_future(call)
+    # Asked for here, because asyncio complains of an error that nobody waits for any more.
+    waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     try:
         while not (await asyncio.wait({waiting}, timeout=_SILENT_AFTER_S))[0]:
             await client.workflow_service.get_system_info(

@@ -44,7 +44,7 @@ class Cache:
 
     def put(self, history: History, run_id: str | None) -> None:
         """Keep a history when its run is closed, so that it cannot change any more."""
-        if history.events[-1].event_type not in CLOSES:
+        if not history.events or history.events[-1].event_type not in CLOSES:
             return
         key = self._key(history.workflow_id, run_id or history.run_id)
         body = Events(events=history.events).SerializeToString()

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHistoryEventAsyncIterator
@@ -18,23 +18,8 @@ from tqdm.auto import tqdm
 from projectai_lab.histories._answers import answered
 from projectai_lab.histories._cache import Cache
 from projectai_lab.histories._history import History
-from projectai_lab.histories._listing import Ids, count, listed
-
-
-class Named(Protocol):
-    """Anything that names a run: a workflow handle, or an execution out of a listing."""
-
-    @property
-    def id(self) -> str:
-        """Workflow Id."""
-
-    @property
-    def run_id(self) -> str | None:
-        """Run Id, None for the latest run."""
-
-
-WorkflowRef = str | tuple[str, str | None] | Named
-"""A Workflow Id, a Workflow Id and a Run Id, or a handle."""
+from projectai_lab.histories._listing import NOT_ALLOWED, count, listed
+from projectai_lab.histories._refs import Ids, WorkflowRef, refs_of
 
 Folder = str | os.PathLike[str]
 _Coming = History | asyncio.Task[History | Ids]
@@ -63,10 +48,9 @@ async def fetch(
     >>> await histories.fetch(client, ["req-1", ("req-2", run_id), handle])    # doctest: +SKIP
     """
     found: list[History] = []
-    refs, total = _refs(query_or_ids), 0
-    if progress:
-        total = await count(client, refs) if isinstance(refs, str) else len(refs)
-    quiet = total < _QUIET_BELOW
+    refs = refs_of(query_or_ids)
+    total = await _total(client, refs) if progress else 0
+    quiet = total is not None and total < _QUIET_BELOW
     with _Bar(total=total, unit="run", delay=_QUIET_SECONDS, disable=quiet, leave=False) as bar:
         coming = stream(client, refs, concurrency=concurrency, clock=clock, cache=cache)
         async with aclosing(coming):
@@ -98,7 +82,7 @@ async def stream(
         raise ValueError(f"concurrency must be at least 1, got {concurrency}")
     reader = _Reader(client, clock, None if cache is None else Cache(cache, client.namespace))
     free, ahead = asyncio.Semaphore(concurrency), deque[_Coming]()
-    refs = _each(client, _refs(query_or_ids), reader.cache)
+    refs = _each(client, refs_of(query_or_ids), reader.cache)
     try:
         async with aclosing(refs):
             async for ids in refs:
@@ -194,34 +178,16 @@ async def _each(client: Client, refs: str | list[Ids], cache: Cache | None) -> A
             yield ids
 
 
-def _refs(query_or_ids: str | Iterable[WorkflowRef]) -> str | list[Ids]:
-    """Return a List Filter as it is, and of anything else the ids."""
-    if isinstance(query_or_ids, str):
-        return query_or_ids
-    if not isinstance(query_or_ids, Iterable):
-        raise _no_ref(query_or_ids)
-    return [_ids(ref) for ref in query_or_ids]
-
-
-def _ids(ref: Any) -> Ids:
-    if isinstance(ref, str):
-        return ref, None
-    if isinstance(ref, tuple) and len(ref) == 2:
-        workflow_id, run_id = ref
-    else:
-        # A Lab's handle tells the run that it started; its own history is that of the latest run.
-        ref = getattr(ref, "handle", ref)
-        workflow_id, run_id = getattr(ref, "id", None), getattr(ref, "run_id", None)
-    if not isinstance(workflow_id, str) or not isinstance(run_id, str | None):
-        raise _no_ref(ref)
-    return workflow_id, run_id
-
-
-def _no_ref(got: Any) -> TypeError:
-    return TypeError(
-        "give a List Filter as text, or a list of Workflow Ids, (Workflow Id, Run Id) pairs or "
-        f"handles; got {type(got).__name__}: {got!r:.100}"
-    )
+async def _total(client: Client, refs: str | list[Ids]) -> int | None:
+    if not isinstance(refs, str):
+        return len(refs)
+    try:
+        return await count(client, refs)
+    except RPCError as error:
+        # Some servers list but do not count: then the bar has no end.
+        if error.status not in NOT_ALLOWED:
+            raise
+        return None
 
 
 def _is_gone(error: RPCError) -> bool:

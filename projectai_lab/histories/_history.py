@@ -27,13 +27,14 @@ class Later(Sequence[HistoryEvent]):
     """The events of a serialized history, parsed when first looked at."""
 
     def __init__(self, serialized: bytes) -> None:
-        self._serialized = serialized
+        self._content: bytes | list[HistoryEvent] = serialized
 
-    @cached_property
+    @property
     def _events(self) -> list[HistoryEvent]:
-        events = list(Events.FromString(self._serialized).events)
-        del self._serialized
-        return events
+        content = self._content
+        if isinstance(content, bytes):
+            self._content = content = list(Events.FromString(content).events)
+        return content
 
     @overload
     def __getitem__(self, index: int) -> HistoryEvent: ...

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-import zlib
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
@@ -22,14 +18,14 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from projectai_lab.histories._answers import answered
-from projectai_lab.histories._atomic import replaced
 from projectai_lab.histories._cache import Cache
+from projectai_lab.histories._refs import Ids
+from projectai_lab.histories._remembered import Remembered, Remembering
 
-Ids = tuple[str, str | None]
+NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
+"""How a server refuses what it would be good to know but can be done without."""
 
-_REFUSED = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED)
-_PAGE, _NS, _MARGIN_S = 1000, 1_000_000_000, 1
-_HEAD = "{:012d} {:012d} {:010d}\n"
+_PAGE = 1000
 
 
 async def count(client: Client, query: str) -> int:
@@ -47,10 +43,10 @@ async def listed(client: Client, query: str, cache: Cache | None = None) -> Asyn
     """
     path = await _place(client, query, cache) if cache else None
     with ExitStack() as stack:
-        old = _Old.open(path, stack) if path else None
+        old = Remembered.open(path, stack) if path else None
         if old and not await _still_true(client, query, old):
             old = None
-        new = _New(path, stack, old.cut_s if old else None)
+        new = Remembering(path, stack, old.cut_s if old else None)
         runs = _pages(client, _and(query, old.after) if old else query)
         async with aclosing(runs):
             async for run in runs:
@@ -67,12 +63,12 @@ def _and(query: str, condition: str) -> str:
     return f"({query}) AND {condition}" if query.strip() else condition
 
 
-async def _still_true(client: Client, query: str, old: _Old) -> bool:
+async def _still_true(client: Client, query: str, old: Remembered) -> bool:
     try:
         return await count(client, _and(query, old.until)) == old.count
     except RPCError as error:
         # Some filters (ORDER BY on servers that know it) cannot be part of another.
-        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+        if error.status not in (RPCStatusCode.INVALID_ARGUMENT, *NOT_ALLOWED):
             raise
         return False
 
@@ -128,78 +124,8 @@ async def _place(client: Client, query: str, cache: Cache) -> Path | None:
         call = client.workflow_service.describe_namespace(request)
         answer = await answered(client, call)
     except RPCError as error:
-        if error.status not in _REFUSED:
+        if error.status not in NOT_ALLOWED:
             raise
         return None
     key = f"{answer.namespace_info.id}\0{query}".encode()
     return Path(cache.path(key, "listing"))
-
-
-class _Old:
-    """The end of an earlier listing: the runs that had closed by the cut, one a line, in order."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.cut_s, self.count, crc32 = map(int, file.readline().split())
-        body = file.tell()
-        if crc32 != zlib.crc32(file.read()):
-            raise ValueError("the file is damaged")
-        file.seek(body)
-        cut = datetime.fromtimestamp(self.cut_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self.until = f"CloseTime <= '{cut}'"
-        self.after = f"(CloseTime > '{cut}' OR CloseTime IS NULL)"
-
-    @classmethod
-    def open(cls, path: Path, stack: ExitStack) -> _Old | None:
-        """Return what a file remembers; None when there is none, or a damaged one."""
-        try:
-            return cls(stack.enter_context(path.open("rb")))
-        except (FileNotFoundError, ValueError):
-            return None
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._file)
-
-
-class _New:
-    """Writes the next `_Old` while a listing goes by, if its cut is a later one."""
-
-    def __init__(self, path: Path | None, stack: ExitStack, old_cut_s: int | None) -> None:
-        self._path, self._stack, self._old_cut_s = path, stack, old_cut_s
-        self._file: BinaryIO | None = None
-        self._cut_s = self._count = self._crc32 = 0
-
-    def add(self, run: WorkflowExecutionInfo) -> None:
-        """Remember a run that had closed by the cut."""
-        if self._path is None or not run.HasField("close_time"):
-            return
-        closed = run.close_time.ToNanoseconds()
-        self._begin(self._path, closed)
-        if closed <= self._cut_s * _NS:
-            self.write(
-                json.dumps([run.execution.workflow_id, run.execution.run_id]).encode() + b"\n"
-            )
-
-    def _begin(self, path: Path, closed_ns: int) -> None:
-        """Take the cut from the run that closed last, which is listed first of the closed ones.
-
-        Not later than now: on a virtual clock runs close in the future.
-        """
-        if self._cut_s:
-            return
-        self._cut_s = min(closed_ns // _NS, int(time.time())) - _MARGIN_S
-        if self._old_cut_s is None or self._cut_s > self._old_cut_s:
-            self._file = self._stack.enter_context(replaced(path))
-            self._file.write(_HEAD.format(0, 0, 0).encode())
-
-    def write(self, line: bytes) -> None:
-        """Append a line as it is."""
-        if self._file:
-            self._file.write(line)
-            self._count, self._crc32 = self._count + 1, zlib.crc32(line, self._crc32)
-
-    def finish(self) -> None:
-        """Write the head, without which the file counts for nothing."""
-        if self._file:
-            self._file.seek(0)
-            self._file.write(_HEAD.format(self._cut_s, self._count, self._crc32).encode())
