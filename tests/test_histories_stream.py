@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
 import uuid
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import (
@@ -20,12 +22,13 @@ from temporalio.client import (
     OutboundInterceptor,
 )
 from temporalio.service import RPCError
+from temporalio.worker import Replayer
 
-from projectai_lab import Lab, LabConfig, histories
+from projectai_lab import Lab, LabConfig, histories, tables
 from projectai_lab.client import LabClient
 from projectai_lab.devserver import DevServer
 from projectai_lab.errors import ServerUnreachableError
-from projectai_lab.histories import History, _remembered
+from projectai_lab.histories import History, _fetch, _remembered
 from projectai_lab.histories import _listing as listing
 from projectai_lab.histories._cache import Cache
 from projectai_lab.histories._fetch import whole
@@ -248,6 +251,42 @@ def test_a_bare_workflow_id_means_the_latest_run_also_with_a_cache(
     asyncio.run(scenario())
 
 
+def test_what_the_cache_keeps_is_as_good_as_what_was_fetched(lab: Lab, tmp_path: Path) -> None:
+    lab.start_worker(workflows=[zoo.Greeting], activities=[zoo.greet])
+    handles = [lab.start_workflow(zoo.Greeting.run, "greet", "you") for _ in range(3)]
+    for handle in handles:
+        handle.result(timeout=20)
+    first = lab.fetch_histories(handles, cache=tmp_path)
+    kept = lab.fetch_histories(handles, cache=tmp_path)
+    assert pickle.loads(pickle.dumps(kept)) == first
+    of_kept = tables.build(lab.fetch_histories(handles, cache=tmp_path))
+    for name, frame in tables.build(first).items():
+        pd.testing.assert_frame_equal(of_kept[name], frame)
+    saved = histories.save(kept[0], tmp_path / "saved.json")
+    assert histories.load(saved) == first[0]
+    replayer = Replayer(workflows=[zoo.Greeting])
+    asyncio.run(replayer.replay_workflow(lab.fetch_histories([handles[0]], cache=tmp_path)[0]))
+
+
+def test_a_long_read_of_the_cache_lets_others_run_and_can_be_cancelled(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_fetch, "_LET_OTHERS_EVERY", 2)
+
+    async def scenario() -> None:
+        client = await connect(address)
+        (one,) = await run_clean(client, tmp_path / "log", 1)
+        (found,) = await streamed(client, [one], cache=tmp_path)
+        often = [(one, found.run_id)] * 100_000
+        reading = asyncio.create_task(streamed(client, often, cache=tmp_path, concurrency=1))
+        await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+    asyncio.run(scenario())
+
+
 def test_a_clock_that_was_not_known_is_taken_from_the_caller(address: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         client = await connect(address)
@@ -390,7 +429,7 @@ def test_a_listing_asks_only_for_what_changed_and_is_always_the_servers(
             await check(1)
         await handles[3].terminate()
         await closed(client, ids)
-        await check(1 if int(cut) < await newest(client, query) else 4)
+        await check(1 if int(cut) <= await newest(client, query) else 4)
         await check(0)
 
     asyncio.run(scenario())

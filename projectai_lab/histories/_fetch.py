@@ -24,6 +24,8 @@ from projectai_lab.histories._refs import Ids, WorkflowRef, refs_of
 Folder = str | os.PathLike[str]
 _Coming = History | asyncio.Task[History | Ids]
 _QUIET_BELOW, _QUIET_SECONDS = 20, 1.0
+# Reading the cache waits for nothing: all else on the loop, also a cancellation, would have to.
+_LET_OTHERS_EVERY = 100
 # tqdm's own monitor thread would outlive the bar.
 _Bar: Any = type("_Bar", (tqdm,), {"monitor_interval": 0})
 _log = logging.getLogger("projectai_lab")
@@ -81,11 +83,13 @@ async def stream(
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, got {concurrency}")
     reader = _Reader(client, clock, None if cache is None else Cache(cache, client.namespace))
-    free, ahead = asyncio.Semaphore(concurrency), deque[_Coming]()
+    free, ahead, looked = asyncio.Semaphore(concurrency), deque[_Coming](), 0
     refs = _each(client, refs_of(query_or_ids), reader.cache)
     try:
         async with aclosing(refs):
             async for ids in refs:
+                if (looked := looked + 1) % _LET_OTHERS_EVERY == 0:
+                    await asyncio.sleep(0)
                 ahead.append(reader.kept(*ids) or asyncio.create_task(reader.read(ids, free)))
                 if len(ahead) == 2 * concurrency and (one := await _next(client, ahead, gone)):
                     yield one
@@ -158,7 +162,7 @@ class _Reader:
 
 
 async def whole(pages: WorkflowHistoryEventAsyncIterator) -> list[HistoryEvent]:
-    """Return the events of all pages: those that there were when the first page was read."""
+    """Return the events of all pages: of a run that goes on meanwhile, its beginning."""
     await pages.fetch_next_page()
     events = list(pages.current_page or ())
     while pages.next_page_token:
