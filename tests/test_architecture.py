@@ -36,12 +36,12 @@ LAW: dict[str, set[str]] = {
     "activities": {"models", "faults"},
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
-    "histories": {"errors"},
+    "histories": {"errors", "_connect"},
     "_calls": {"errors", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
     "handle": {
-        "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles", "_waits",
-        "_calls", "attempt_poll",
+        "errors", "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles",
+        "_waits", "_calls", "attempt_poll",
     },
     "client": {
         "errors", "config", "models", "histories", "handle", "_connect", "_connection", "_calls",
@@ -95,7 +95,7 @@ OUTSIDE: dict[str, set[str]] = {
     },
     "threading": {"_loop", "cli"},
     "pandas": {
-        "_frames", "tables", "retries", "latency", "process", "compare", "lint", "plots",
+        "_frames", "histories", "tables", "retries", "latency", "process", "compare", "lint", "plots",
         "capsule", "cli",
     },
     "numpy": {"tables", "retries", "latency", "compare", "plots"},

@@ -12,7 +12,7 @@ import pytest
 from projectai_lab import tables
 from projectai_lab.devserver import DevServer
 from tests.bench import __main__ as bench
-from tests.bench import decode, fetch, opening, throughput
+from tests.bench import decode, fetch, load, opening, throughput
 from tests.bench.rounds import Row, in_turns, timed, typical_ratio
 from tests.bench.sides import Side
 
@@ -69,10 +69,24 @@ def test_decode_copies_a_run_under_ids_of_their_own_until_there_are_enough_event
     assert len(decode.normalized([event for run in runs for event in run.events])) == len(events)
 
 
-def test_fetch_measures_histories_with_and_without_tables() -> None:
+def test_fetch_measures_with_and_without_tables_and_again() -> None:
     rows = fetch.measure(runs=3, rounds=1)
-    assert positive(rows) == ["fetch: 3 histories and their tables", "fetch: 3 histories alone"]
-    assert [row.at_most for row in rows] == [1.15, None]
+    assert positive(rows) == [
+        "fetch: 3 histories and their tables",
+        "fetch: 3 histories alone",
+        "fetch: 3 histories again, nothing new",
+        "fetch: 3 histories again, and parsed",
+    ]
+    assert [(row.at_most, row.at_least) for row in rows] == [
+        *((1.15, None), (None, None)),
+        *((None, 20), (None, None)),
+    ]
+
+
+def test_load_measures_json_and_an_export() -> None:
+    rows = load.measure(events=60, rounds=1)
+    assert len(positive(rows)) == 2
+    assert [row.at_most for row in rows] == [2, 2]
 
 
 def test_the_raw_side_starts_its_server_with_the_flags_of_our_own(server: DevServer | None) -> None:
@@ -155,6 +169,6 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
-    assert "no measurement speed; there are decode, open, throughput, fetch" in (
+    assert "no measurement speed; there are decode, open, throughput, fetch, load" in (
         capsys.readouterr().err
     )
