@@ -95,8 +95,8 @@ OUTSIDE: dict[str, set[str]] = {
     },
     "threading": {"_loop", "cli"},
     "pandas": {
-        "_frames", "histories", "tables", "retries", "latency", "process", "compare", "lint", "plots",
-        "capsule", "cli",
+        "_frames", "histories", "tables", "retries", "latency", "process", "compare", "lint",
+        "plots", "capsule", "cli",
     },
     "numpy": {"tables", "retries", "latency", "compare", "plots"},
     "scipy": {"latency", "compare"},

@@ -50,13 +50,16 @@ def save(
     `accept_secrets=True` writes it all the same, and the manifest says so.
 
     >>> capsule.save("study.zip", runs, recorder=lab.attempts,
-    ...              figures={"retries.png": ("retries", "attempts")})         # doctest: +SKIP
+    ...              figures={"retries": ("retries", "attempts")})         # doctest: +SKIP
     """
     path = Path(path)
     records = None if recorder is None else list(recorder)
     runs = _runs(histories)
     frames = dict(tables) if tables is not None else tables_of.build(runs, records)
-    recipes = {name: _parts.recipe(name, made, frames) for name, made in (figures or {}).items()}
+    recipes = {
+        f"{name.removesuffix('.png')}.png": _parts.recipe(name, made, frames)
+        for name, made in (figures or {}).items()
+    }
     with tempfile.TemporaryDirectory(prefix="projectai-lab-capsule-") as scratch:
         folder = Path(scratch)
         _write_runs(folder, runs, records)
@@ -109,8 +112,6 @@ def _write_figures(
     folder: Path, recipes: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.DataFrame]
 ) -> None:
     for name, made in recipes.items():
-        if not name.endswith(".png"):
-            raise CapsuleError(f'figure {name!r} is kept as PNG: name it "{name}.png"')
         _put(folder, f"figures/{name}", _parts.png(made, frames))
 
 
