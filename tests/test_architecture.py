@@ -88,6 +88,7 @@ OUTSIDE: dict[str, set[str]] = {
     "threading": {"_loop", "cli"},
     "pandas": {"_frames", "tables", "retries", "latency", "plots", "cli"},
     "numpy": {"tables", "retries", "latency", "plots"},
+    "pyarrow": {"tables"},
     "scipy": {"latency"},
     "matplotlib": {"plots"},
     "papermill": {"notebooks"},

@@ -39,7 +39,7 @@ _CHANGES = {
 @dataclass(slots=True)
 class _Child:
     initiated: Any
-    initiated_ns: int
+    initiated_ns: int | None
     status: str = "INITIATED"
     run_id: str | None = None
     started_ns: int | None = None
