@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -55,11 +54,6 @@ _FAILED = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
 _RESET = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
 _REPORTED = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 _SKIPPED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED
-_BEGUN = attrgetter(
-    *("attempt", "parent_workflow_execution.workflow_id", "parent_workflow_execution.run_id"),
-    *("root_workflow_execution.workflow_id", "root_workflow_execution.run_id"),
-    "first_execution_run_id",
-)
 
 
 @gc_paused()
@@ -95,10 +89,20 @@ def _row(
     return (
         *(run.namespace, run.workflow_id, run.run_id, begun.workflow_type.name or None),
         *(begun.task_queue.name or None, status, *_times(run, closed, reset_ns)),
-        *(told or None for told in _BEGUN(begun)),
+        *(begun.attempt or None, *_ids(begun, "parent"), *_ids(begun, "root")),
+        begun.first_execution_run_id or None,
         *counts,
         *(failure.failure_type, failure.failure_message, *sdk, skipped_s, run.clock),
     )
+
+
+def _ids(begun: Any, relative: str) -> tuple[str | None, str | None]:
+    """Return Workflow Id and Run Id of a relative."""
+    name = f"{relative}_workflow_execution"
+    if not begun.HasField(name):
+        return None, None
+    found = getattr(begun, name)
+    return found.workflow_id or None, found.run_id or None
 
 
 def _ends(walk: Walk) -> list[tuple[str, HistoryEvent | None]]:

@@ -196,7 +196,10 @@ def _text(values: Any, _: Column) -> Any:
     # Arrow takes a list several times faster than pandas takes an array of objects.
     made = pa.array(values, type=pa.large_string())
     # Protobuf's unset text is "".
-    return pd.array(pc.if_else(pc.equal(made, ""), None, made), dtype="str")
+    unset = pc.equal(made, "") if made.null_count < len(made) else None
+    if unset is not None and pc.any(unset).as_py():
+        made = pc.if_else(unset, None, made)
+    return pd.array(made, dtype="str")
 
 
 def _count(values: Any, _: Column) -> Any:
