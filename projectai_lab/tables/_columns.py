@@ -35,7 +35,7 @@ _EXECUTIONS = (
         *("status", "state at the last event of the history", "RUNNING", "PAUSED", *OUTCOMES),
         *("TERMINATED", "CONTINUED_AS_NEW"),
     ),
-    time("start_time", "the Started event; of a reset run the reset, as the server counts"),
+    time("start_time", "the Started event; of a reset run the reset, ~1 ms after the server's own"),
     time(
         "execution_time",
         "when the first Workflow Task was due: start_time + first backoff; of a reset run at once",
