@@ -27,7 +27,7 @@ METHOD = (
 )
 
 
-def measure(events: int = 100_000, rounds: int = 3) -> list[Row]:
+def measure(events: int = 100_000, rounds: int = 5) -> list[Row]:
     """Return events per second of each way."""
     runs = copies(events)
     found = [event for run in runs for event in run.events]
