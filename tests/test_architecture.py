@@ -85,8 +85,7 @@ OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
-        "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
-        "cli",
+        "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
@@ -99,6 +98,7 @@ OUTSIDE: dict[str, set[str]] = {
         "plots", "capsule", "cli",
     },
     "numpy": {"tables", "retries", "latency", "compare", "plots"},
+    "pyarrow": {"tables"},
     "scipy": {"latency", "compare"},
     "matplotlib": {"plots", "capsule"},
     "papermill": {"notebooks"},

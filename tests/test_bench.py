@@ -55,10 +55,10 @@ def test_open_reports_what_a_failed_side_wrote() -> None:
         opening.in_fresh_interpreter("nonsense", "")
 
 
-def test_decode_measures_events_and_activities() -> None:
+def test_decode_measures_four_tables_against_normalizing_and_parsing() -> None:
     rows = decode.measure(events=50, rounds=1)
-    assert len(positive(rows)) == 3
-    assert [row.at_least for row in rows] == [8, 100, None]
+    assert len(positive(rows)) == 4
+    assert [row.at_least for row in rows] == [8, 100, 0.4, None]
 
 
 def test_decode_copies_a_run_under_ids_of_their_own_until_there_are_enough_events() -> None:

@@ -157,3 +157,10 @@ def test_an_activity_that_is_not_closed_is_pending() -> None:
 def test_recorder_must_yield_attempt_records() -> None:
     with pytest.raises(TableError, match=r"not str; pass recorder=lab\.attempts"):
         tables.activities(golden("clean"), recorder=tables.events(golden("clean")))
+
+
+def test_the_short_way_of_plain_activities_says_what_the_way_over_attempts_says() -> None:
+    # With a recorder, even one that recorded nothing, each activity goes over its attempts.
+    pd.testing.assert_frame_equal(
+        tables.activities(goldens()), tables.activities(goldens(), recorder=[])
+    )

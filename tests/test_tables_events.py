@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
@@ -187,22 +187,6 @@ def test_every_event_type_that_the_sdk_knows_becomes_a_row(kind: str, full: bool
     assert table.group_kind.notna().all()
     for name in ("executions", "activities", "attempts", "timers", "child_workflows"):
         tables.validate(getattr(tables, name)(history))
-
-
-def test_each_event_type_has_its_attributes_and_each_attributes_a_type() -> None:
-    attributes = {f.name for f in HistoryEvent.DESCRIPTOR.oneofs_by_name["attributes"].fields}
-    kinds = {kind.removeprefix("EVENT_TYPE_").lower() + "_event_attributes" for kind in KINDS}
-    assert attributes == kinds
-    assert len(tables.events([]).event_type.cat.categories) == len(KINDS)
-
-
-def test_an_event_type_from_the_future_is_na_and_no_error() -> None:
-    beginning = golden("clean").events[:1]
-    unknown = ParseDict({"eventId": "2", "eventType": 9999}, HistoryEvent())
-    table = tables.validate(tables.events(WorkflowHistory("made", [*beginning, unknown])))
-    assert pd.isna(table.event_type[1])
-    assert pd.isna(table.group_kind[1])
-    assert pd.isna(table.group_id[1])
 
 
 @pytest.mark.parametrize("name", NAMES)

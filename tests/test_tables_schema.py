@@ -10,9 +10,13 @@ import pytest
 from projectai_lab import tables
 from projectai_lab.errors import TableError
 from projectai_lab.tables import schema
+from projectai_lab.tables._columns import TABLES
 from tests.data import attempt_records, golden, goldens
 
-NAMES = ("executions", "events", "activities", "attempts", "timers", "child_workflows")
+NAMES = (
+    *("executions", "events", "activities", "attempts", "timers", "child_workflows"),
+    *("messages", "workflow_tasks", "payloads"),
+)
 MAKERS = {name: getattr(tables, name) for name in NAMES}
 
 
@@ -160,6 +164,20 @@ def test_what_is_no_history_is_refused_with_the_next_step(name: str) -> None:
         MAKERS[name]("req-1.json")
     with pytest.raises(TableError, match="expected histories, found dict among them"):
         MAKERS[name]([{"events": []}])
+
+
+def test_the_reference_page_is_what_the_schema_says() -> None:
+    page = Path(__file__).parents[1] / "docs" / "tables.md"
+    assert page.read_text(encoding="utf-8") == schema.reference() + "\n"
+
+
+def test_the_reference_names_every_column_of_every_table() -> None:
+    sections = schema.reference().split("\n## ")[1:]
+    assert [section.split("\n")[0] for section in sections] == list(TABLES)
+    for section, table in zip(sections, TABLES.values(), strict=True):
+        rows = [line.split(" | ") for line in section.split("\n") if line.startswith("| `")]
+        assert [row[0] for row in rows] == [f"| `{column.name}`" for column in table.columns]
+        assert all(len(row) == 5 for row in rows)
 
 
 def test_clocks_of_several_servers_are_all_named() -> None:

@@ -24,7 +24,10 @@ from projectai_lab.client import LabClient
 from projectai_lab.controller import AIController
 from projectai_lab.models import FaultPlan
 
-TABLES = ("events", "activities", "attempts", "executions", "timers", "child_workflows")
+TABLES = (
+    *("events", "activities", "attempts", "executions", "timers", "child_workflows", "messages"),
+    "workflow_tasks",
+)
 
 
 def add_commands(commands: Commands) -> None:

@@ -12,7 +12,10 @@ from projectai_lab.tables._build import build
 from projectai_lab.tables._child_workflows import child_workflows
 from projectai_lab.tables._events import events
 from projectai_lab.tables._executions import executions
+from projectai_lab.tables._messages import messages
+from projectai_lab.tables._payloads import payloads
 from projectai_lab.tables._timers import timers
+from projectai_lab.tables._workflow_tasks import workflow_tasks
 from projectai_lab.tables.schema import validate
 
 __all__ = [
@@ -22,7 +25,10 @@ __all__ = [
     "child_workflows",
     "events",
     "executions",
+    "messages",
+    "payloads",
     "schema",
     "timers",
     "validate",
+    "workflow_tasks",
 ]

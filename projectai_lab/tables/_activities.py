@@ -3,97 +3,132 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import repeat
-from operator import attrgetter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from projectai_lab.tables import schema
-from projectai_lab.tables._activity import Activity, activities_of
+from projectai_lab.tables._activity import Activity, Joined, joined, local_of, remote_of
 from projectai_lab.tables._attempt import Attempt, Record
+from projectai_lab.tables._attempt_checks import check_parts
 from projectai_lab.tables._attempts import with_attempts
-from projectai_lab.tables._runs import (
-    Histories,
-    clock_of,
-    gc_paused,
-    retry_state,
-    runs_of,
-    seconds,
-    since,
-    size,
-)
+from projectai_lab.tables._column import OUTCOMES, RETRY_STATES
+from projectai_lab.tables._markers import result_bytes
+from projectai_lab.tables._policies import POLICY, policies
+from projectai_lab.tables._runs import NAT, Histories, clock_of, gc_paused, runs_of, since
+from projectai_lab.tables._walk import elapsed, walk_of
 
-# Column → attribute of `Activity`.
-_PLAIN = {
-    **{name: f"run.{name}" for name in ("namespace", "workflow_id", "run_id")},
-    **{name: name for name in ("scheduled_event_id", "activity_id", "activity_type")},
-    **{name: name for name in ("is_local", "status")},
-    "scheduled_time": "scheduled_ns",
-    "last_started_time": "started_ns",
-    "closed_time": "closed_ns",
-}
-_POLICY = (
-    *("initial_interval_s", "backoff_coefficient", "maximum_interval_s", "maximum_attempts"),
-    *("non_retryable_types", "schedule_to_close_timeout_s", "schedule_to_start_timeout_s"),
-    *("start_to_close_timeout_s", "heartbeat_timeout_s"),
-)
-_PARTS = (
-    *("total_s", "exec_s", "backoff_s", "queue_s", "unattributed_s"),
-    "planned_backoff_s",
-)
-_SETTINGS = attrgetter("retry_policy", *(name.removesuffix("_s") for name in _POLICY[5:]))
-Policies = dict[tuple[Any, ...], tuple[Any, ...]]
+_SPANS = ("total_s", "exec_s", "backoff_s", "queue_s", "unattributed_s", "planned_backoff_s")
+_COUNTS = ("attempts", "failures", "input_bytes", "result_bytes")
+_COMPLETED, _CANCELED = OUTCOMES.index("COMPLETED"), OUTCOMES.index("CANCELED")
+Columns = dict[str, Any]
 
 
 @gc_paused()
-def activities(histories: Histories, recorder: Iterable[Record] | None = None) -> pd.DataFrame:
+def activities(
+    histories: Histories,
+    recorder: Iterable[Record] | None = None,
+    *,
+    seen: Iterable[Record] | None = None,
+) -> pd.DataFrame:
     """Return one row per Activity Execution.
 
-    exec_s + backoff_s + queue_s + unattributed_s = total_s, NA counting as 0. Without `recorder`
-    (`lab.attempts`) all that came before the last attempt is unattributed.
+    exec_s + backoff_s + queue_s + unattributed_s = total_s, NA counting as 0; a table of which
+    this is not so is a TableError. Without `recorder` or `seen`, which are those of
+    `tables.attempts`, all that came before the last attempt is unattributed.
 
     >>> tables.activities(history)[["activity_type", "attempts", "total_s"]]   # doctest: +SKIP
     """
     runs = runs_of(histories)
-    found = with_attempts(activities_of(runs), recorder)
-    known = [one for one, _ in found]
-    policies: Policies = {}
-    data: dict[str, Any] = {
-        **{column: list(map(attrgetter(name), known)) for column, name in _PLAIN.items()},
-        **_columns(_POLICY, [_policy(one.scheduled, policies) for one in known]),
-        **_columns(_PARTS, [_parts(one, of_one) for one, of_one in found]),
-        "task_queue": [(one.scheduled and one.scheduled.task_queue.name) or None for one in known],
-        "worker_identity": [of_one[-1].worker_identity if of_one else None for _, of_one in found],
-        "attempts": [of_one[-1].attempt if of_one else None for _, of_one in found],
-        "failures": list(map(_failures, known)),
-        "retry_state": list(map(_retry_state, known)),
-        "input_bytes": [_bytes(one.scheduled, "input") for one in known],
-        "result_bytes": list(map(_result_bytes, known)),
+    walk = walk_of(runs)
+    remote, local = joined(walk), local_of(walk)
+    data = _from_events(remote, [one for _, one in local])
+    alone = recorder is None and seen is None
+    plain = _add_plain(data, remote) if alone else np.zeros(0, dtype=np.int64)
+    others = np.delete(np.arange(len(data["status"])), plain)
+    asked = remote_of(walk, others[others < len(remote.outcome)].tolist())
+    told = with_attempts([*asked, *(one for _, one in local)], recorder, seen)
+    _add_attempts(data, others, told)
+    data |= {name: pd.arrays.IntegerArray(data[name], data[name] < 0) for name in _COUNTS}
+    rows = np.append(remote.scheduled.rows, np.array([row for row, _ in local], dtype=np.int64))
+    data |= {**walk.names(walk.owner[rows]), "scheduled_event_id": walk.ids[rows]}
+    made = check_parts(schema.frame("activities", data, clock=clock_of(runs)))
+    return made.iloc[np.argsort(rows)].reset_index(drop=True) if local else made
+
+
+def _from_events(found: Joined, local: Sequence[Activity]) -> Columns:
+    """Return what the events tell: first of the remote activities, then of the local ones."""
+    asked, more = found.scheduled, len(local)
+    count = len(found.outcome) + more
+    times = (np.append(of_one, np.full(more, NAT)) for of_one in found.times)
+    outcomes = np.append(found.outcome, [OUTCOMES.index(one.status) for one in local]).astype(int)
+    attempts = np.append(found.attempts, [one.attempts or 0 for one in local]).astype(int)
+    failures = attempts - np.isin(outcomes, (_COMPLETED, _CANCELED))
+    data: Columns = {
+        "activity_id": [*asked.columns["activity_id"], *(one.activity_id for one in local)],
+        "activity_type": [*asked.columns["activity_type"], *(one.activity_type for one in local)],
+        "task_queue": [one.task_queue.name for one in asked.attributes],
+        "worker_identity": found.identities,
+        "is_local": np.arange(count) >= count - more,
+        "status": outcomes + 1,
+        **dict(zip(("scheduled_time", "last_started_time", "closed_time"), times, strict=True)),
+        **{name: np.full(count, np.nan) for name in _SPANS},
+        **{name: np.full(count, -1, dtype=np.int64) for name in _COUNTS},
+        "failures": np.where((attempts > 0) & (outcomes >= 0), failures, -1),
+        "retry_state": np.full(count, -1, dtype=np.int64),
+        **policies(asked.attributes),
     }
-    return schema.frame("activities", data, clock=clock_of(runs))
+    for name in ("task_queue", "worker_identity", *POLICY):
+        data[name] = [value or None for value in data[name]] + [None] * more
+    _add_closing(data, found)
+    data["result_bytes"][count - more :] = [
+        result_bytes(one.closed) if one.status == "COMPLETED" else -1 for one in local
+    ]
+    return data
 
 
-def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, Sequence[Any]]:
-    return dict(zip(names, zip(*rows, strict=True) if rows else repeat(()), strict=False))
+def _add_closing(data: Columns, found: Joined) -> None:
+    """Add what the first and the closing event tell of payloads and retries."""
+    data["input_bytes"][: len(found.outcome)] = found.scheduled.payload_bytes
+    for outcome, part in enumerate(found.closing):
+        which = np.flatnonzero(found.outcome == outcome)
+        closed = found.closed[which]
+        if outcome == _COMPLETED:
+            data["result_bytes"][which] = np.asarray(part.payload_bytes)[closed]
+        if "retry_state" in part.columns:
+            states = np.array(part.columns["retry_state"], dtype=np.int64)[closed]
+            data["retry_state"][which] = np.where(states > len(RETRY_STATES), -1, states - 1)
 
 
-def _policy(scheduled: Any, known: Policies) -> tuple[Any, ...]:
-    """Return the columns of policy and timeouts, decoded once for each that occurs."""
-    if scheduled is None:
-        return (None,) * len(_POLICY)
-    policy, *timeouts = _SETTINGS(scheduled)
-    key = (policy.SerializeToString(), *[(wait.seconds, wait.nanos) for wait in timeouts])
-    if key not in known:
-        known[key] = (
-            seconds(policy.initial_interval),
-            policy.backoff_coefficient or None,
-            seconds(policy.maximum_interval),
-            policy.maximum_attempts or None,
-            ", ".join(policy.non_retryable_error_types) or None,
-            *map(seconds, timeouts),
-        )
-    return known[key]
+def _add_plain(data: Columns, found: Joined) -> np.ndarray:
+    """Add the parts of what closed with attempt 1, nearly all as a rule; return where it stands.
+
+    Then history alone holds every time, and nothing is left over.
+    """
+    scheduled, started, closed = found.times
+    known = (scheduled != NAT) & (started != NAT) & (closed != NAT)
+    at = np.flatnonzero((found.attempts == 1) & (found.outcome >= 0) & known)
+    total, execution = elapsed(closed, scheduled)[at], elapsed(closed, started)[at]
+    queue = elapsed(started, scheduled)[at]
+    # Rounded to the nanosecond of the times, so that nothing left over is 0.
+    rest = np.round(total - (execution + queue), 9) + 0.0
+    for name, values in zip(_SPANS, (total, execution, 0.0, queue, rest, 0.0), strict=True):
+        data[name][at] = values
+    data["attempts"][at] = 1
+    return at
+
+
+def _add_attempts(
+    data: Columns, rows: np.ndarray, found: Sequence[tuple[Activity, Sequence[Attempt]]]
+) -> None:
+    """Add what follows from the attempts of each activity."""
+    for row, (activity, attempts) in zip(rows.tolist(), found, strict=True):
+        for name, value in zip(_SPANS, _parts(activity, attempts), strict=True):
+            data[name][row] = np.nan if value is None else value
+        if attempts:
+            data["worker_identity"][row] = attempts[-1].worker_identity
+            data["attempts"][row] = attempts[-1].attempt
 
 
 def _parts(activity: Activity, attempts: Sequence[Attempt]) -> tuple[float | None, ...]:
@@ -105,7 +140,6 @@ def _parts(activity: Activity, attempts: Sequence[Attempt]) -> tuple[float | Non
     observed = [s for one in attempts if (s := one.backoff_observed_s) is not None]
     planned = [s for one in attempts if (s := one.backoff_planned_s) is not None]
     backoff = 0.0 if once else _sum(observed)
-    # Rounded to the nanosecond of the times, so that nothing left over is 0.
     known = (execution or 0.0) + (backoff or 0.0) + (queue or 0.0)
     rest = None if total is None else round(total - known, 9) + 0.0
     return total, execution, backoff, queue, rest, 0.0 if once else _sum(planned)
@@ -113,29 +147,3 @@ def _parts(activity: Activity, attempts: Sequence[Attempt]) -> tuple[float | Non
 
 def _sum(known: Sequence[float]) -> float | None:
     return sum(known) if known else None
-
-
-def _failures(activity: Activity) -> int | None:
-    if activity.attempts is None or activity.status == "PENDING":
-        return None
-    return activity.attempts - (activity.status in ("COMPLETED", "CANCELED"))
-
-
-def _retry_state(activity: Activity) -> str | None:
-    if activity.is_local or activity.status not in ("FAILED", "TIMED_OUT"):
-        return None
-    return retry_state(activity.closed.retry_state)
-
-
-def _result_bytes(activity: Activity) -> int | None:
-    if activity.status != "COMPLETED":
-        return None
-    if activity.is_local:
-        return size(activity.closed.details["result"]) if "result" in activity.closed.details else 0
-    return _bytes(activity.closed, "result")
-
-
-def _bytes(attributes: Any, name: str) -> int | None:
-    if attributes is None or not attributes.HasField(name):
-        return None
-    return size(getattr(attributes, name))

@@ -11,6 +11,7 @@ from temporalio.api.enums.v1 import EventType, ParentClosePolicy
 from temporalio.api.history.v1 import HistoryEvent
 
 from projectai_lab.tables import schema
+from projectai_lab.tables._plans import PLANS
 from projectai_lab.tables._runs import (
     NO_FAILURE,
     FailureFacts,
@@ -39,7 +40,7 @@ _CHANGES = {
 @dataclass(slots=True)
 class _Child:
     initiated: Any
-    initiated_ns: int
+    initiated_ns: int | None
     status: str = "INITIATED"
     run_id: str | None = None
     started_ns: int | None = None
@@ -70,7 +71,7 @@ def _of_run(run: Run) -> Iterable[tuple[Any, ...]]:
 
 
 def _change(found: dict[int, _Child], event: HistoryEvent, status: str) -> None:
-    attributes = getattr(event, event.WhichOneof("attributes") or "")
+    attributes = PLANS[event.event_type].attributes(event)
     if (child := found.get(attributes.initiated_event_id)) is None:
         return
     child.status = status

@@ -63,11 +63,21 @@ def enum(name: str, meaning: str, *values: str) -> Column:
     return Column(name, "enum", meaning, values=values)
 
 
-EVENT_TYPES = words(EventType.items(), "EVENT_TYPE_")
+EVENT_TYPES = (*words(EventType.items(), "EVENT_TYPE_"), "OTHER")
 RETRY_STATES = words(RetryState.items(), "RETRY_STATE_")
 TIMEOUT_TYPES = words(TimeoutType.items(), "TIMEOUT_TYPE_")
 OUTCOMES = ("COMPLETED", "FAILED", "TIMED_OUT", "CANCELED")
 GROUPS = (
     *("workflow_execution", "workflow_task", "activity", "timer", "child_workflow", "signal"),
     *("update", "marker", "external_signal", "external_cancel", "nexus_operation"),
+)
+
+RUN = (
+    text("namespace", "Namespace; NA when the history was loaded from a file that lacks it"),
+    text("workflow_id", "Workflow Id"),
+    text("run_id", "Run Id"),
+)
+FAILURE = (
+    text("failure_type", "type of the failure below Temporal's wrappers, e.g. ValueError"),
+    text("failure_message", "message of that failure"),
 )

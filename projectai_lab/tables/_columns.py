@@ -21,16 +21,10 @@ from projectai_lab.tables._column import (
     time,
     words,
 )
+from projectai_lab.tables._column import FAILURE as _FAILURE
+from projectai_lab.tables._column import RUN as _RUN
+from projectai_lab.tables._traffic_columns import MESSAGES, PAYLOADS, WORKFLOW_TASKS
 
-_RUN = (
-    text("namespace", "Namespace; NA when the history was loaded from a file that lacks it"),
-    text("workflow_id", "Workflow Id"),
-    text("run_id", "Run Id"),
-)
-_FAILURE = (
-    text("failure_type", "type of the failure below Temporal's wrappers, e.g. ValueError"),
-    text("failure_message", "message of that failure"),
-)
 _RETRY_STATE = enum("retry_state", "why the server did not retry (further)", *RETRY_STATES)
 
 _EXECUTIONS = (
@@ -41,8 +35,11 @@ _EXECUTIONS = (
         *("status", "state at the last event of the history", "RUNNING", "PAUSED", *OUTCOMES),
         *("TERMINATED", "CONTINUED_AS_NEW"),
     ),
-    time("start_time", "the Started event"),
-    time("execution_time", "start_time + first backoff: when the first Workflow Task was due"),
+    time("start_time", "the Started event; of a reset run the reset, ~1 ms after the server's own"),
+    time(
+        "execution_time",
+        "when the first Workflow Task was due: start_time + first backoff; of a reset run at once",
+    ),
     time("close_time", "the closing event; NaT while open"),
     span("duration_s", "close_time − execution_time, as Temporal's ExecutionDuration"),
     count("workflow_attempt", "attempt of the Workflow Execution under its own retry policy"),
@@ -73,20 +70,22 @@ _EVENTS = (
     *_RUN,
     count("event_id", "Event Id; the order of the history (event_time is not monotone)"),
     time("event_time", "when the server recorded it"),
-    enum("event_type", "type of the Event", *EVENT_TYPES),
+    enum("event_type", "type of the Event; OTHER: the SDK here does not know it", *EVENT_TYPES),
+    count("event_type_number", "number of the type in Temporal's API"),
     enum("group_kind", "what the Event is about", *GROUPS),
     count("group_id", "Event Id that opened the group, e.g. ActivityTaskScheduled"),
     count("scheduled_event_id", "Event that scheduled it, as the Event itself names it"),
     count("started_event_id", "Event that started it, as the Event itself names it"),
     count("workflow_task_completed_event_id", "Workflow Task that asked for it"),
-    text("activity_id", "Activity Id, on every Event of its group"),
-    text("activity_type", "Activity Type, on every Event of its group"),
+    text("activity_id", "Activity Id, on every Event of its group and a Local Activity's Marker"),
+    text("activity_type", "Activity Type, on every Event of its group and that Marker"),
     text("timer_id", "Timer Id"),
     text("child_workflow_id", "Workflow Id of the child"),
     text("signal_name", "Signal name"),
     text("update_id", "Update Id"),
     text("update_name", "Update name, on every Event of its group"),
     text("marker_name", "Marker name"),
+    text("change_id", "patch or change id, on the Marker of a version"),
     count("attempt", "attempt, where the Event carries one"),
     text("identity", "who caused it: client or worker"),
     *_FAILURE,
@@ -234,4 +233,7 @@ TABLES = {
     "attempts": Table(("run_id", "scheduled_event_id", "attempt"), _ATTEMPTS),
     "timers": Table(("run_id", "started_event_id"), _TIMERS),
     "child_workflows": Table(("run_id", "initiated_event_id"), _CHILD_WORKFLOWS),
+    "messages": MESSAGES,
+    "workflow_tasks": WORKFLOW_TASKS,
+    "payloads": PAYLOADS,
 }

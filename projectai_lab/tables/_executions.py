@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 
 from projectai_lab.tables import schema
-from projectai_lab.tables._activity import Activity, activities_of
+from projectai_lab.tables._activity import attempts_by_run
 from projectai_lab.tables._runs import (
+    NAT,
     NO_FAILURE,
     FailureFacts,
     Histories,
@@ -24,6 +26,7 @@ from projectai_lab.tables._runs import (
     seconds,
     since,
 )
+from projectai_lab.tables._walk import Part, Walk, walk_of
 
 _PREFIX = "EVENT_TYPE_WORKFLOW_EXECUTION_"
 _CLOSED = {
@@ -47,6 +50,8 @@ _COUNTED = (
         EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
     ),
 )
+_FAILED = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+_RESET = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
 _REPORTED = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 _SKIPPED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED
 
@@ -58,54 +63,83 @@ def executions(histories: Histories) -> pd.DataFrame:
     >>> tables.executions(history)[["workflow_id", "status", "duration_s"]]    # doctest: +SKIP
     """
     runs = runs_of(histories)
-    of_run: dict[str, list[Activity]] = defaultdict(list)
-    for activity in activities_of(runs):
-        of_run[activity.run.run_id].append(activity)
-    rows = [_row(run, of_run[run.run_id]) for run in runs]
+    walk = walk_of(runs)
+    everything = np.arange(len(walk.events))
+    numbers = (
+        *(walk.count(everything), walk.count(everything, walk.sizes), *attempts_by_run(walk)),
+        *(walk.count(walk.rows(*kinds)) for kinds in _COUNTED),
+    )
+    by_run = zip(*(number.tolist() for number in numbers), strict=True)
+    both = zip(runs, by_run, _ends(walk), _resets(walk), _sdks(walk), _skipped(walk), strict=True)
+    rows = [_row(*of_run) for of_run in both]
     return schema.frame("executions", rows, clock=clock_of(runs))
 
 
-def _row(run: Run, activities: list[Activity]) -> tuple[Any, ...]:
+def _row(
+    run: Run,
+    counts: Sequence[int],
+    end: tuple[str, HistoryEvent | None],
+    reset_ns: int | None,
+    sdk: tuple[str | None, str | None],
+    skipped_s: float,
+) -> tuple[Any, ...]:
     begun = run.events[0].workflow_execution_started_event_attributes
-    kinds = Counter(event.event_type for event in run.events)
-    attempts = [activity.attempts for activity in activities if activity.attempts]
-    status, closed = _end(run)
+    status, closed = end
     failure = _failure(status, closed)
     return (
         *(run.namespace, run.workflow_id, run.run_id, begun.workflow_type.name or None),
-        *(begun.task_queue.name or None, status, *_times(run, closed)),
-        begun.attempt or None,
-        begun.parent_workflow_execution.workflow_id or None,
-        begun.parent_workflow_execution.run_id or None,
-        begun.root_workflow_execution.workflow_id or None,
-        begun.root_workflow_execution.run_id or None,
+        *(begun.task_queue.name or None, status, *_times(run, closed, reset_ns)),
+        *(begun.attempt or None, *_ids(begun, "parent"), *_ids(begun, "root")),
         begun.first_execution_run_id or None,
-        *(len(run.events), sum(event.ByteSize() for event in run.events)),
-        *(len(activities), sum(attempts), sum(attempts) - len(attempts)),
-        *(sum(kinds[kind] for kind in counted) for counted in _COUNTED),
-        *(failure.failure_type, failure.failure_message),
-        *_sdk(run),
-        *(_skipped(run), run.clock),
+        *counts,
+        *(failure.failure_type, failure.failure_message, *sdk, skipped_s, run.clock),
     )
 
 
-def _end(run: Run) -> tuple[str, HistoryEvent | None]:
-    status = "RUNNING"
-    for event in reversed(run.events):
-        if closed := _CLOSED.get(event.event_type):
-            return closed, event
-        if event.event_type in _PAUSES:
-            return _PAUSES[event.event_type], None
-    return status, None
+def _ids(begun: Any, relative: str) -> tuple[str | None, str | None]:
+    """Return Workflow Id and Run Id of a relative."""
+    name = f"{relative}_workflow_execution"
+    if not begun.HasField(name):
+        return None, None
+    found = getattr(begun, name)
+    return found.workflow_id or None, found.run_id or None
 
 
-def _times(run: Run, closed: HistoryEvent | None) -> tuple[int | float | None, ...]:
-    """Return start, execution and close time, and the duration between the last two."""
+def _ends(walk: Walk) -> list[tuple[str, HistoryEvent | None]]:
+    """Return the status of each run, and the event that closed it."""
+    found: list[tuple[str, HistoryEvent | None]] = [("RUNNING", None)] * len(walk.runs)
+    for row in walk.rows(*_PAUSES, *_CLOSED).tolist():
+        event, owner = walk.events[row], walk.owner[row]
+        if event.event_type in _CLOSED:
+            found[owner] = _CLOSED[event.event_type], event
+        else:
+            found[owner] = _PAUSES[event.event_type], None
+    return found
+
+
+def _resets(walk: Walk) -> list[int | None]:
+    """Return when each run began by a reset; None for the others."""
+    part, found = walk.part(_FAILED), np.full(len(walk.runs), NAT)
+    causes = np.array([one.cause for one in part.attributes], dtype=np.int64)
+    rows = part.rows[causes == _RESET]
+    found[walk.owner[rows]] = walk.times[rows]
+    return [None if time == NAT else time for time in found.tolist()]
+
+
+def _times(
+    run: Run, closed: HistoryEvent | None, reset_ns: int | None
+) -> tuple[int | float | None, ...]:
+    """Return start, execution and close time, and the duration between the last two.
+
+    A reset run carries the events of its base run, but the server counts from the reset.
+    """
     first = run.events[0]
     backoff = first.workflow_execution_started_event_attributes.first_workflow_task_backoff
-    start = ns(first.event_time)
+    start, delay = ns(first.event_time), round((seconds(backoff) or 0.0) * 1e9)
     close = None if closed is None else ns(closed.event_time)
-    execution = start + round((seconds(backoff) or 0.0) * 1e9)
+    if reset_ns is not None:
+        start, delay = reset_ns, 0
+    execution = None if start is None else start + delay
     return start, execution, close, since(close, execution)
 
 
@@ -118,25 +152,23 @@ def _failure(status: str, closed: HistoryEvent | None) -> FailureFacts:
     return FailureFacts("TimeoutFailure") if status == "TIMED_OUT" else NO_FAILURE
 
 
-def _sdk(run: Run) -> tuple[str | None, str | None]:
-    """Return name and version of the SDK; workers name them only when they change."""
-    for event in reversed(run.events):
-        if event.event_type == _REPORTED:
-            told = event.workflow_task_completed_event_attributes.sdk_metadata
-            if told.sdk_name:
-                return told.sdk_name, told.sdk_version or None
-    return None, None
+def _sdks(walk: Walk) -> list[tuple[str | None, str | None]]:
+    """Return name and version of each run's SDK; workers name them only when they change."""
+    found: list[tuple[str | None, str | None]] = [(None, None)] * len(walk.runs)
+    part = walk.part(_REPORTED)
+    owners = walk.owner[part.rows].tolist()
+    for owner, attributes in zip(owners, part.attributes, strict=True):
+        if attributes.HasField("sdk_metadata") and attributes.sdk_metadata.sdk_name:
+            told = attributes.sdk_metadata
+            found[owner] = told.sdk_name, told.sdk_version or None
+    return found
 
 
-def _skipped(run: Run) -> float:
+def _skipped(walk: Walk) -> list[float]:
     """Return the idle seconds skipped; `wall_clock_time` is the run's own time before the skip."""
-    skips = (
-        event.workflow_execution_time_skipping_transitioned_event_attributes
-        for event in run.events
-        if event.event_type == _SKIPPED
-    )
-    return sum((ns(s.target_time) - ns(s.wall_clock_time)) / 1e9 for s in skips if _both(s))
-
-
-def _both(skip: Any) -> bool:
-    return bool(skip.HasField("target_time") and skip.HasField("wall_clock_time"))
+    found = [0.0] * len(walk.runs)
+    part: Part = walk.part(_SKIPPED)
+    for row, skip in zip(part.rows.tolist(), part.attributes, strict=True):
+        if skip.HasField("target_time") and skip.HasField("wall_clock_time"):
+            found[walk.owner[row]] += since(ns(skip.target_time), ns(skip.wall_clock_time)) or 0.0
+    return found

@@ -66,13 +66,14 @@ class Plan(NamedTuple):
 
     `opener` is the attribute that names the Event which opened the group; "" where that is the
     Event itself. `failure` is the field that may hold one, and what gives its parent message.
+    `payload_bytes` gives −1 where an Event has no payload.
     """
 
     attributes: Callable[[HistoryEvent], Any]
     columns: tuple[str, ...]
     read: Callable[[Any], tuple[Any, ...]]
     failure: tuple[Callable[[Any], Any] | None, str] | None
-    payload_bytes: Callable[[Any], int | None] | None
+    payload_bytes: Callable[[Any], int] | None
     group_kind: int
     opener: str
 
@@ -124,8 +125,12 @@ def _follow(message: Descriptor, path: str) -> FieldDescriptor | None:
 
 
 def _reader(paths: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    # attrgetter gives a bare value for one path, so the first path is read twice.
-    return attrgetter(*paths, paths[0]) if paths else lambda attributes: ()
+    # attrgetter gives a bare value for one path, so that is read twice.
+    return attrgetter(*(paths if len(paths) > 1 else paths * 2)) if paths else _nothing
+
+
+def _nothing(_: Any) -> tuple[Any, ...]:
+    return ()
 
 
 def _at(path: str | None) -> tuple[Callable[[Any], Any] | None, str] | None:
@@ -136,25 +141,24 @@ def _at(path: str | None) -> tuple[Callable[[Any], Any] | None, str] | None:
     return attrgetter(parent) if parent else None, name
 
 
-def _payload_reader(message: Descriptor) -> Callable[[Any], int | None] | None:
+def _payload_reader(message: Descriptor) -> Callable[[Any], int] | None:
     path = _first(message, _PAYLOADS)
     field = path and _follow(message, path)
     at = _at(path)
     if not field or at is None or field.message_type is None:
         return None
     if field.message_type.GetOptions().map_entry:
-        return lambda a: sum(size(payloads) for payloads in a.details.values()) or None
+        return lambda a: sum(size(payloads) for payloads in a.details.values()) or -1
     parent, name = at
-    one = field.message_type.name == "Payload"
+    value = attrgetter(name)
+    measure: Callable[[Any], int] = _one_size if field.message_type.name == "Payload" else size
+    if parent is None:
+        return lambda a: measure(value(a)) if a.HasField(name) else -1
+    return lambda a: measure(value(p)) if (p := parent(a)).HasField(name) else -1
 
-    def measure(attributes: Any) -> int | None:
-        holder = parent(attributes) if parent else attributes
-        if not holder.HasField(name):
-            return None
-        value = getattr(holder, name)
-        return len(value.data) if one else size(value)
 
-    return measure
+def _one_size(payload: Any) -> int:
+    return len(payload.data)
 
 
 PLANS = _plans()

@@ -17,7 +17,9 @@ from temporalio.client import WorkflowHistory
 from projectai_lab.errors import TableError
 from projectai_lab.tables._column import RETRY_STATES, TIMEOUT_TYPES
 
-Histories = WorkflowHistory | Iterable[WorkflowHistory]
+NAT = -(2**63)
+"""What arrays of epoch nanoseconds hold where there is no time, as pandas does."""
+
 _WRAPPERS = (
     "activity_failure_info",
     "child_workflow_execution_failure_info",
@@ -33,6 +35,15 @@ class Run(NamedTuple):
     run_id: str
     clock: str | None
     events: Sequence[HistoryEvent]
+
+
+class Runs(list[Run]):
+    """Runs, and the walk over their events once there was one (see `_walk`)."""
+
+    walk: Any = None
+
+
+Histories = WorkflowHistory | Iterable[WorkflowHistory] | Runs
 
 
 class FailureFacts(NamedTuple):
@@ -68,15 +79,17 @@ def gc_paused() -> Iterator[None]:
         gc.enable()
 
 
-def runs_of(histories: Histories) -> list[Run]:
+def runs_of(histories: Histories) -> Runs:
     """Return the runs that have events; TableError for anything but histories."""
+    if isinstance(histories, Runs):
+        return histories
     found = [histories] if isinstance(histories, WorkflowHistory) else histories
     if isinstance(found, str | bytes) or not isinstance(found, Iterable):
         raise TableError(
             f"expected histories, got {type(found).__name__}; "
             "read a file with histories.load(path), a run with handle.fetch_history()"
         )
-    return [_run(history) for history in found if _is_history(history) and history.events]
+    return Runs(_run(history) for history in found if _is_history(history) and history.events)
 
 
 def clock_of(runs: Iterable[Run]) -> str:
@@ -84,9 +97,10 @@ def clock_of(runs: Iterable[Run]) -> str:
     return ", ".join(sorted({run.clock or "unknown" for run in runs})) or "unknown"
 
 
-def ns(time: Timestamp) -> int:
-    """Return a protobuf time as epoch nanoseconds."""
-    return time.seconds * 1_000_000_000 + time.nanos
+def ns(time: Timestamp) -> int | None:
+    """Return a protobuf time as epoch nanoseconds; None when not set or outside of 64 bits."""
+    since_epoch = time.seconds * 1_000_000_000 + time.nanos
+    return since_epoch if since_epoch and NAT < since_epoch < -NAT else None
 
 
 def seconds(duration: Duration) -> float | None:
@@ -111,6 +125,13 @@ def retry_state(number: int) -> str | None:
     return RETRY_STATES[number - 1] if 0 < number <= len(RETRY_STATES) else None
 
 
+def root_cause(failure: Failure) -> Failure:
+    """Return the failure below Temporal's wrappers."""
+    while failure.WhichOneof("failure_info") in _WRAPPERS and failure.HasField("cause"):
+        failure = failure.cause
+    return failure
+
+
 def failure_facts(attributes: Any, name: str = "failure") -> FailureFacts:
     """Return type, message and timeout of the failure below Temporal's wrappers, if there is one.
 
@@ -118,9 +139,8 @@ def failure_facts(attributes: Any, name: str = "failure") -> FailureFacts:
     """
     if not attributes.HasField(name):
         return NO_FAILURE
-    failure: Failure = getattr(attributes, name)
-    while (info := failure.WhichOneof("failure_info")) in _WRAPPERS and failure.HasField("cause"):
-        failure = failure.cause
+    failure = root_cause(getattr(attributes, name))
+    info = failure.WhichOneof("failure_info")
     own = failure.application_failure_info.type if info == "application_failure_info" else ""
     words = (info or "failure_info").removesuffix("_info").split("_")
     fired = failure.timeout_failure_info.timeout_type if info == "timeout_failure_info" else 0

@@ -45,8 +45,9 @@ def due_by_skips(run: Run) -> dict[int, list[int]]:
     for event in run.events:
         if event.event_type == _SKIP:
             skip = event.workflow_execution_time_skipping_transitioned_event_attributes
-            for one in opened:
-                due[one].append(ns(skip.target_time))
+            if (target := ns(skip.target_time)) is not None:
+                for one in opened:
+                    due[one].append(target)
             if len(opened) > 1:
                 unclear |= opened
         else:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
+import numpy as np
 import pandas as pd
 from temporalio.api.enums.v1 import EventType
 
 from projectai_lab.tables import schema
-from projectai_lab.tables._runs import Histories, Run, clock_of, ns, runs_of, seconds, since
+from projectai_lab.tables._runs import NAT, Histories, clock_of, runs_of, seconds
+from projectai_lab.tables._walk import elapsed, walk_of
 
 _STARTED = EventType.EVENT_TYPE_TIMER_STARTED
-_CLOSED = {
-    EventType.EVENT_TYPE_TIMER_FIRED: "FIRED",
-    EventType.EVENT_TYPE_TIMER_CANCELED: "CANCELED",
-}
+_CLOSED = (EventType.EVENT_TYPE_TIMER_FIRED, EventType.EVENT_TYPE_TIMER_CANCELED)
+_PENDING, _FIRED, _CANCELED = range(3)
 
 
 def timers(histories: Histories) -> pd.DataFrame:
@@ -24,24 +21,23 @@ def timers(histories: Histories) -> pd.DataFrame:
     >>> tables.timers(history)[["timer_id", "timeout_s", "lag_s"]]             # doctest: +SKIP
     """
     runs = runs_of(histories)
-    rows = [row for run in runs for row in _of_run(run)]
-    return schema.frame("timers", rows, clock=clock_of(runs))
-
-
-def _of_run(run: Run) -> Iterator[tuple[Any, ...]]:
-    closed: dict[int, tuple[str, int]] = {}
-    for event in run.events:
-        if status := _CLOSED.get(event.event_type):
-            attributes = getattr(event, f"timer_{status.lower()}_event_attributes")
-            closed[attributes.started_event_id] = status, ns(event.event_time)
-    for event in run.events:
-        if event.event_type == _STARTED:
-            status, end = closed.get(event.event_id, ("PENDING", None))
-            asked = event.timer_started_event_attributes
-            timeout = seconds(asked.start_to_fire_timeout)
-            elapsed = since(end, ns(event.event_time))
-            lag = elapsed - (timeout or 0.0) if status == "FIRED" and elapsed is not None else None
-            yield (
-                *(run.namespace, run.workflow_id, run.run_id, event.event_id, asked.timer_id),
-                *(status, ns(event.event_time), end, timeout, elapsed, lag),
-            )
+    walk = walk_of(runs)
+    asked = walk.part(_STARTED)
+    status, closed = np.zeros(len(walk.events) + 1, "int64"), np.full(len(walk.events) + 1, NAT)
+    for word, kind in enumerate(_CLOSED, start=_FIRED):
+        part = walk.part(kind)
+        opener = walk.find(part.rows, part.columns["started_event_id"])
+        status[opener], closed[opener] = word, walk.times[part.rows]
+    started, closed = walk.times[asked.rows], closed[asked.rows]
+    spans = [seconds(one.start_to_fire_timeout) for one in asked.attributes]
+    timeout = np.array(spans, dtype="float64")
+    took = elapsed(closed, started)
+    fired = status[asked.rows] == _FIRED
+    data = {
+        **walk.names(walk.owner[asked.rows]),
+        **{"started_event_id": walk.ids[asked.rows], "timer_id": asked.columns["timer_id"]},
+        **{"status": status[asked.rows], "started_time": started, "closed_time": closed},
+        **{"timeout_s": timeout, "elapsed_s": took},
+        "lag_s": np.where(fired, took - np.nan_to_num(timeout), np.nan),
+    }
+    return schema.frame("timers", data, clock=clock_of(runs))

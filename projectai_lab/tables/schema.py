@@ -11,14 +11,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from projectai_lab.errors import TableError
 from projectai_lab.tables._column import Column, Table
 from projectai_lab.tables._columns import TABLES
+from projectai_lab.tables._runs import NAT
 
 VERSION = 1
-NAT = np.iinfo(np.int64).min
 _DTYPES = {"text": "str", "count": "Int64", "flag": "boolean"}
+_FEW = 12
+_HEAD = f"""# Tables
+
+Schema version {VERSION}. Written by the schema itself; to write it again:
+
+```sh
+python -c "from projectai_lab.tables import schema; print(schema.reference())" > docs/tables.md
+```
+
+Times are UTC with nanoseconds; a clock says whose: the server's and a worker's are never subtracted
+from each other. What is not known is NA, never 0 and never an empty text."""
 _UNITS = {"time": "UTC", "span": "s", "count": "1"}
 
 
@@ -34,6 +47,32 @@ def columns(table: str) -> pd.DataFrame:
         for c in _find(table).columns
     ]
     return pd.DataFrame(rows, columns=["column", "dtype", "unit", "clock", "meaning"])
+
+
+def reference() -> str:
+    """Return every table and column as Markdown, as docs/tables.md holds it.
+
+    >>> schema.reference().startswith("# Tables")                              # doctest: +SKIP
+    """
+    return "\n".join([_HEAD, *(line for name in TABLES for line in _section(name))])
+
+
+def _section(name: str) -> list[str]:
+    key = ", ".join(f"`{column}`" for column in TABLES[name].key)
+    rows = [
+        f"| `{c.name}` | {dtype_} | {unit} | {clock} | {_meaning(c)} |"
+        for c, (_, dtype_, unit, clock, _) in zip(
+            TABLES[name].columns, columns(name).itertuples(index=False, name=None), strict=True
+        )
+    ]
+    head = ("| column | dtype | unit | clock | meaning |", "|---|---|---|---|---|")
+    return ["", f"## {name}", "", f"Key: {key}.", "", *head, *rows]
+
+
+def _meaning(column: Column) -> str:
+    # The event types are Temporal's, and too many for a cell.
+    few = column.values if len(column.values) <= _FEW else ()
+    return "; ".join([column.meaning, *([", ".join(few)] if few else [])]).replace("|", "\\|")
 
 
 @lru_cache
@@ -52,8 +91,8 @@ def frame(
     """Build a table from columns by name, or from rows in column order, with exact dtypes.
 
     Values: times are int epoch nanoseconds, enumerations words or (in an integer array) positions
-    with −1 for NA; None is NA everywhere. Arrays that have the right dtype already are taken as
-    they are.
+    with −1 for NA; None is NA everywhere, and so is an empty text. Arrays that have the right
+    dtype already are taken as they are.
     """
     wanted = _find(table).columns
     if not isinstance(data, Mapping):
@@ -144,7 +183,7 @@ def _check_key(table: str, key: tuple[str, ...], df: pd.DataFrame) -> None:
 
 
 def _unit(column: Column) -> str:
-    return "bytes" if column.name.endswith("_bytes") else _UNITS.get(column.kind, "")
+    return "bytes" if column.name.endswith("bytes") else _UNITS.get(column.kind, "")
 
 
 def _array(column: Column, values: Any) -> Any:
@@ -154,11 +193,13 @@ def _array(column: Column, values: Any) -> Any:
 
 
 def _text(values: Any, _: Column) -> Any:
-    listed = values.tolist() if isinstance(values, np.ndarray) else values
-    if listed.count(None) == len(listed):
-        # Most text columns of most histories: one value repeated is far faster to build.
-        return pd.array([None], dtype="str").take(np.zeros(len(listed), dtype=np.int64))
-    return pd.array(np.asarray(values, dtype=object), dtype="str")
+    # Arrow takes a list several times faster than pandas takes an array of objects.
+    made = pa.array(values, type=pa.large_string())
+    # Protobuf's unset text is "".
+    unset = pc.equal(made, "") if made.null_count < len(made) else None
+    if unset is not None and pc.any(unset).as_py():
+        made = pc.if_else(unset, None, made)
+    return pd.array(made, dtype="str")
 
 
 def _count(values: Any, _: Column) -> Any:
@@ -175,7 +216,8 @@ def _number(values: Any, _: Column) -> Any:
 
 def _time(values: Any, _: Column) -> Any:
     if not isinstance(values, np.ndarray):
-        values = np.array([NAT if v is None else v for v in values], dtype=np.int64)
+        fits = [v if v is not None and NAT < v < -NAT else NAT for v in values]
+        values = np.array(fits, dtype=np.int64)
     return pd.DatetimeIndex(values.view("M8[ns]"), tz="UTC")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 from google.protobuf.json_format import MessageToDict
-from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.history.v1 import History, HistoryEvent
 from temporalio.client import WorkflowHistory
 
 from projectai_lab import histories, tables
@@ -16,31 +16,38 @@ from tests.bench.rounds import Row, in_turns, timed
 
 DATA = Path(__file__).parents[1] / "data"
 SAMPLE = 300
+FOUR = ("executions", "events", "activities", "timers")
 METHOD = (
-    "A recorded three-activity run, copied under own ids until there are 20,000 events. "
-    "tables.events against MessageToDict of each event and one json_normalize of all; per event: "
-    f"one json_normalize each, then concat, over the first {SAMPLE} events. They take turns; "
-    "shortest time of each. The last row adds tables.activities to our side alone."
+    "A recorded three-activity run, copied under own ids until there are 100,000 events. "
+    "tables.build of executions, events, activities and timers against MessageToDict of each "
+    "event and one json_normalize of all; per event: one json_normalize each, then concat, over "
+    f"{SAMPLE} events; the parse: HistoryEvent.FromString of each event's bytes, or "
+    "History.FromString of each run's and one look at each event. They take turns; shortest time "
+    "of each, with Python's garbage collector as it comes."
 )
 
 
-def measure(events: int = 20_000, rounds: int = 7) -> list[Row]:
+def measure(events: int = 100_000, rounds: int = 5) -> list[Row]:
     """Return events per second of each way."""
     runs = copies(events)
     found = [event for run in runs for event in run.events]
+    encoded = [event.SerializeToString() for event in found]
+    whole = [History(events=run.events).SerializeToString() for run in runs]
     ways: dict[str, Callable[[], object]] = {
-        "events": partial(tables.events, runs),
-        "with activities": lambda: (tables.events(runs), tables.activities(runs)),
-        "whole": partial(normalized, found),
+        "tables": partial(tables.build, runs, only=FOUR),
+        "normalize": partial(normalized, found),
         "each": partial(normalized_each, found[:SAMPLE]),
+        "parse": lambda: [HistoryEvent.FromString(one) for one in encoded],
+        "parse whole": lambda: [list(History.FromString(one).events) for one in whole],
     }
     seconds = in_turns("decode", {name: timed(way) for name, way in ways.items()}, rounds)
     rate = {name: len(found) / min(taken) for name, taken in seconds.items()}
     rate["each"] *= len(found[:SAMPLE]) / len(found)
     return [
-        _row("decode: events to json_normalize", rate, "events", "whole", 8),
-        _row("decode: events to json_normalize per event", rate, "events", "each", 100),
-        _row("decode: events + activities to json_normalize", rate, "with activities", "whole"),
+        _row("decode: four tables to json_normalize", rate, "tables", "normalize", 8),
+        _row("decode: four tables to json_normalize per event", rate, "tables", "each", 100),
+        _row("decode: four tables to parsing each event", rate, "tables", "parse", 0.4),
+        _row("decode: four tables to parsing whole runs", rate, "tables", "parse whole"),
     ]
 
 

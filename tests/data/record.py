@@ -29,6 +29,7 @@ IDENTITY = "worker@lab"
 _FLAGS = (
     'history.timerProcessorMaxTimeShift="10ms"',
     "frontend.WorkflowTimeSkippingEnabled=true",
+    "frontend.WorkflowPauseEnabled=true",
 )
 
 
