@@ -18,6 +18,7 @@
     ├── WorkflowTimeoutError         our wait ended first; also a TimeoutError
     ├── HistoryFileError             a file that is not a usable event history
     ├── TableError                   a table that breaks its schema
+    ├── ExportError                  an export that cannot be written, continued or read
     └── NotebookError                a notebook that failed; names notebook, cell, parameters
 
 What Temporal already names (`WorkflowFailureError`, `WorkflowAlreadyStartedError`, `RPCError`)
@@ -107,6 +108,10 @@ class HistoryFileError(LabError):
 
 class TableError(LabError):
     """A table that breaks its schema."""
+
+
+class ExportError(LabError):
+    """An export that cannot be written, continued or read."""
 
 
 class NotebookError(LabError):

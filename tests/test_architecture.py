@@ -36,7 +36,7 @@ LAW: dict[str, set[str]] = {
     "activities": {"models", "faults"},
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
-    "histories": {"errors"},
+    "histories": {"errors", "tables"},
     "_calls": {"errors", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
     "handle": {
@@ -86,7 +86,7 @@ OUTSIDE: dict[str, set[str]] = {
         "workflows", "worker", "histories", "cli",
     },
     "threading": {"_loop", "cli"},
-    "pandas": {"_frames", "tables", "retries", "latency", "plots", "cli"},
+    "pandas": {"_frames", "histories", "tables", "retries", "latency", "plots", "cli"},
     "numpy": {"tables", "retries", "latency", "plots"},
     "scipy": {"latency"},
     "matplotlib": {"plots"},

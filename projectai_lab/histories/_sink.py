@@ -1,0 +1,107 @@
+"""What every sink needs: files that are whole or not there, runs in batches, records by run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from temporalio.client import WorkflowHistory
+
+from projectai_lab.errors import ExportError, TableError
+
+Runs = WorkflowHistory | Iterable[WorkflowHistory]
+Record = Mapping[str, Any]
+"""One attempt record, as `lab.attempts` yields them."""
+Records = Mapping[str, Sequence[Record]]
+"""Attempt records by Run Id."""
+BATCH_EVENTS = 50_000
+_BATCH_BYTES = 64 * 2**20
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` at the end, remove it on failure."""
+    # Hidden, so that what reads a folder as one dataset passes over it.
+    half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield half
+        with half.open("rb") as written:
+            os.fsync(written.fileno())
+        half.replace(path)
+    except (ConnectionError, TimeoutError):
+        # These are the source's, not the disk's.
+        raise
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> ExportError:
+    """Return the error of a path that cannot be written."""
+    return ExportError(
+        f"cannot write {path}: {error.strerror or error}; what was written before is whole: "
+        "make room or choose a folder that you may write to, and call again",
+        path=path,
+    )
+
+
+def batches(runs: Runs, events: int = BATCH_EVENTS) -> Iterator[list[WorkflowHistory]]:
+    """Yield the runs in lists of so many events or 64 MiB, or as few more as the last run has.
+
+    Runs without an event are left out; TableError for anything but histories.
+    """
+    batch: list[WorkflowHistory] = []
+    held = weight = 0
+    for run in [runs] if isinstance(runs, WorkflowHistory) else runs:
+        if not isinstance(run, WorkflowHistory):
+            raise TableError(
+                f"expected histories, found {type(run).__name__} among them; "
+                "take what histories.load, lab.fetch_histories or handle.fetch_history() return"
+            )
+        if not run.events:
+            continue
+        batch.append(run)
+        held += len(run.events)
+        weight += sum(event.ByteSize() for event in run.events)
+        if held >= events or weight >= _BATCH_BYTES:
+            yield batch
+            batch, held, weight = [], 0, 0
+    if batch:
+        yield batch
+
+
+def by_run(recorder: Iterable[Record] | None) -> Records | None:
+    """Return the records by their Run Id, so that a batch need not look through all of them."""
+    if recorder is None:
+        return None
+    found: dict[str, list[Record]] = defaultdict(list)
+    for one in recorder:
+        if not isinstance(one, Mapping):
+            raise TableError(
+                f"recorder must yield attempt records, not {type(one).__name__}; "
+                "pass recorder=lab.attempts"
+            )
+        found[one["run_id"]].append(one)
+    return dict(found)
+
+
+def records_of(runs: Iterable[WorkflowHistory], records: Records | None) -> list[Record] | None:
+    """Return the records of some runs; None where there never was a recorder."""
+    if records is None:
+        return None
+    return [one for run in runs for one in records.get(run.run_id, ())]
+
+
+def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as plain values, None for NA."""
+    plain = table.astype(object)
+    return list(plain.where(plain.notna(), None).to_dict("records"))
