@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from projectai_lab.histories._fetch import WorkflowRef, fetch
+from projectai_lab.histories._fetch import WorkflowRef, fetch, stream
 from projectai_lab.histories._files import load, load_all, save
 from projectai_lab.histories._history import History
 
@@ -30,6 +30,7 @@ __all__ = [
     "load_all",
     "read_export",
     "save",
+    "stream",
     "to_ocel",
     "to_trace",
     "to_xes",

@@ -1,22 +1,43 @@
-"""Fetch the histories of many runs at once."""
+"""Fetch the histories of many runs at once, as they come or as a list."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections import deque
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
+from contextlib import aclosing, contextmanager
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
 
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 from tqdm.auto import tqdm
 
 from projectai_lab.histories._history import History
 
-WorkflowRef = str | tuple[str, str | None]
-"""A Workflow Id, or a Workflow Id and a Run Id."""
+T = TypeVar("T")
 
+
+class Named(Protocol):
+    """Anything that names a run: a workflow handle, or an execution out of a listing."""
+
+    @property
+    def id(self) -> str:
+        """Workflow Id."""
+
+    @property
+    def run_id(self) -> str | None:
+        """Run Id, None for the latest run."""
+
+
+WorkflowRef = str | tuple[str, str | None] | Named
+"""A Workflow Id, a Workflow Id and a Run Id, or a handle."""
+
+Ids = tuple[str, str | None]
 _QUIET_BELOW, _QUIET_SECONDS = 20, 1.0
+_SILENT_AFTER_S, _ANSWER_WITHIN = 2.5, timedelta(seconds=2)
 # tqdm's own monitor thread would outlive the bar.
 _Bar: Any = type("_Bar", (tqdm,), {"monitor_interval": 0})
 _log = logging.getLogger("projectai_lab")
@@ -37,42 +58,131 @@ async def fetch(
     >>> await histories.fetch(client, "WorkflowType = 'ExampleWorkflow'")      # doctest: +SKIP
     >>> await histories.fetch(client, ["req-1", ("req-2", run_id)])            # doctest: +SKIP
     """
+    if not isinstance(query_or_ids, str):
+        query_or_ids = list(query_or_ids)
+    total = await _total(client, query_or_ids) if progress else 0
+    quiet = total < _QUIET_BELOW
+    found = []
+    with _Bar(total=total, unit="run", delay=_QUIET_SECONDS, disable=quiet, leave=False) as bar:
+        coming = stream(client, query_or_ids, concurrency=concurrency, clock=clock)
+        async with aclosing(coming):
+            async for history in coming:
+                found.append(history)
+                bar.update()
+    return found
+
+
+async def stream(
+    client: Client,
+    query_or_ids: str | Iterable[WorkflowRef],
+    *,
+    concurrency: int = 50,
+    clock: str | None = None,
+    gone: list[Ids] | None = None,
+) -> AsyncGenerator[History, None]:
+    """Yield the histories of a List Filter or of ids, in that order, as they come.
+
+    At most `concurrency` are being fetched and twice as many held, however many there are: a slow
+    consumer makes it wait. Runs that are gone by then are logged and appended to `gone`.
+
+    >>> async for history in histories.stream(client, query):                 # doctest: +SKIP
+    ...     tables.events(history)
+    """
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, got {concurrency}")
-    refs = await _refs(client, query_or_ids)
-    found: dict[int, History | None] = {}
-    waiting = iter(enumerate(refs))
-    quiet = not progress or len(refs) < _QUIET_BELOW
-    with _Bar(total=len(refs), unit="run", delay=_QUIET_SECONDS, disable=quiet, leave=False) as bar:
+    free, ahead = asyncio.Semaphore(concurrency), deque[asyncio.Task[History | Ids]]()
 
-        async def take_turns() -> None:
-            for position, ref in waiting:
-                found[position] = await _fetch(client, *ref, clock)
-                bar.update()
+    async def read(ids: Ids) -> History | Ids:
+        async with free:
+            return await _read(client, *ids, clock) or ids
 
-        tasks = [asyncio.create_task(take_turns()) for _ in range(min(concurrency, len(refs)))]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-    return [history for _, history in sorted(found.items()) if history is not None]
+    refs = _refs(client, query_or_ids)
+    try:
+        async with aclosing(refs):
+            async for ids in refs:
+                ahead.append(asyncio.create_task(read(ids)))
+                if len(ahead) == 2 * concurrency and (one := await _next(client, ahead, gone)):
+                    yield one
+        while ahead:
+            if one := await _next(client, ahead, gone):
+                yield one
+    finally:
+        for task in ahead:
+            task.cancel()
+        await asyncio.gather(*ahead, return_exceptions=True)
+
+
+async def _next(
+    client: Client, ahead: deque[asyncio.Task[History | Ids]], gone: list[Ids] | None
+) -> History | None:
+    """Return the first history of those ahead; None when that run is gone."""
+    found = await _answered(client, ahead[0])
+    ahead.popleft()
+    if isinstance(found, History):
+        return found
+    _log.warning("Workflow Id %s, Run Id %s is gone: left out", *found)
+    if gone is not None:
+        gone.append(found)
+    return None
+
+
+async def _answered(client: Client, call: asyncio.Task[T] | Coroutine[Any, Any, T]) -> T:
+    """Await a task; when it takes long, ask whether the server still answers at all.
+
+    So a long fetch may take its time, and a silent server is an error within five seconds.
+    """
+    waiting = asyncio.ensure_future(call)
+    try:
+        while not (await asyncio.wait({waiting}, timeout=_SILENT_AFTER_S))[0]:
+            await client.workflow_service.get_system_info(
+                GetSystemInfoRequest(), timeout=_ANSWER_WITHIN
+            )
+        return waiting.result()
+    finally:
+        waiting.cancel()
 
 
 async def _refs(
     client: Client, query_or_ids: str | Iterable[WorkflowRef]
-) -> list[tuple[str, str | None]]:
+) -> AsyncGenerator[Ids, None]:
     if not isinstance(query_or_ids, str):
-        return [(ref, None) if isinstance(ref, str) else ref for ref in query_or_ids]
+        for ref in query_or_ids:
+            yield _ids(ref)
+        return
+    listed = client.list_workflows(query_or_ids)
+    while listed.current_page is None or listed.next_page_token:
+        with _list_filter():
+            await _answered(client, listed.fetch_next_page())
+        for run in listed.current_page or ():
+            yield run.id, run.run_id
+
+
+def _ids(ref: WorkflowRef) -> Ids:
+    if isinstance(ref, str):
+        return ref, None
+    if isinstance(ref, tuple):
+        return ref
+    return ref.id, ref.run_id
+
+
+async def _total(client: Client, query_or_ids: str | list[WorkflowRef]) -> int:
+    if not isinstance(query_or_ids, str):
+        return len(query_or_ids)
+    with _list_filter():
+        return (await _answered(client, client.count_workflows(query_or_ids))).count
+
+
+@contextmanager
+def _list_filter() -> Iterator[None]:
     try:
-        return [(run.id, run.run_id) async for run in client.list_workflows(query_or_ids)]
+        yield
     except RPCError as error:
         if error.status is RPCStatusCode.INVALID_ARGUMENT:
             error.add_note('a text is a List Filter; give Workflow Ids as a list: ["req-1"]')
         raise
 
 
-async def _fetch(
+async def _read(
     client: Client, workflow_id: str, run_id: str | None, clock: str | None
 ) -> History | None:
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
@@ -85,5 +195,4 @@ async def _fetch(
                 raise
         else:
             return History(workflow_id, found.events, client.namespace, clock)
-    _log.warning("Workflow Id %s, Run Id %s is gone: left out", workflow_id, run_id)
     return None
