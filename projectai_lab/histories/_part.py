@@ -24,8 +24,13 @@ _OPEN = ("RUNNING", "PAUSED")
 
 
 def _to_jsonl(table: pd.DataFrame, path: Path) -> None:
-    options = {"date_format": "iso", "date_unit": "ns", "double_precision": 15}
-    table.to_json(path, orient="records", lines=True, **options)
+    if table.empty:
+        # pandas would write an empty line, which is no JSON.
+        path.touch()
+        return
+    # As text, because pandas' JSON cuts times off at the microsecond, whatever unit it is told.
+    times = {name: table[name].astype("str") for name in table.select_dtypes("datetimetz")}
+    table.assign(**times).to_json(path, orient="records", lines=True, double_precision=15)
 
 
 FORMATS: dict[str, Callable[[pd.DataFrame, Path], None]] = {

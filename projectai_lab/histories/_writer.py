@@ -35,12 +35,12 @@ class Export:
     gone: list[WorkflowName]
 
     def __str__(self) -> str:
-        news = f"{self.added} runs added" if self.added else "nothing new"
-        news += f", {self.renewed} renewed" if self.renewed else ""
+        counts = {"added": self.added, "renewed": self.renewed}
+        news = ", ".join(f"{count} runs {word}" for word, count in counts.items() if count)
         left = f", {self.open} still open" if self.open else ""
         left += f", {len(self.gone)} gone before they could be fetched" if self.gone else ""
-        events = self.rows.get("events", 0)
-        return f"{news}: {self.folder} holds {self.runs} runs with {events} events{left}"
+        held = f"{self.runs} runs with {self.rows['events']} events"
+        return f"{news or 'nothing new'}: {self.folder} holds {held}{left}"
 
 
 class Writer:
