@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing, closing
 from datetime import timedelta
-from os import PathLike
 from typing import Any, TypeVar, overload
 from uuid import uuid4
 
@@ -131,14 +131,28 @@ class LabClient(Connection):
         return self.within(lambda: self.client.count_workflows(query))
 
     def fetch_histories(
-        self, query: str | list[str], *, concurrency: int = 50, progress: bool = True
+        self,
+        query: str | Iterable[histories.WorkflowRef],
+        *,
+        concurrency: int = 50,
+        progress: bool = True,
+        cache: str | os.PathLike[str] | None = None,
     ) -> list[histories.History]:
-        """Fetch the histories of a visibility query, or of Workflow Ids, many at once."""
+        """Fetch the histories of a visibility query, of Workflow Ids or of handles, many at once.
+
+        `cache` is a folder that keeps those of closed runs, so that each is fetched once; see
+        `histories.fetch`.
+        """
 
         async def fetch() -> list[histories.History]:
             with translated(self.client):
                 return await histories.fetch(
-                    self.client, query, concurrency=concurrency, progress=progress, clock=self.clock
+                    self.client,
+                    query,
+                    concurrency=concurrency,
+                    progress=progress,
+                    clock=self.clock,
+                    cache=cache,
                 )
 
         return self._loop.run(fetch)
@@ -146,7 +160,7 @@ class LabClient(Connection):
     def export_histories(
         self,
         query: str | Iterable[histories.WorkflowRef],
-        to: str | PathLike[str],
+        to: str | os.PathLike[str],
         *,
         concurrency: int = 50,
         **options: Any,

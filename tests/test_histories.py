@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -138,14 +138,17 @@ class _CountingCalls(OutboundInterceptor):
         self.counting = counting
 
     def fetch_workflow_history_events(self, input: FetchWorkflowHistoryEventsInput) -> Any:
-        return self._counted(super().fetch_workflow_history_events(input))
+        pages = super().fetch_workflow_history_events(input)
+        fetch_next_page = pages.fetch_next_page
 
-    async def _counted(self, events: Any) -> AsyncIterator[Any]:
-        self.counting.now += 1
-        self.counting.most = max(self.counting.most, self.counting.now)
-        async for event in events:
-            yield event
-        self.counting.now -= 1
+        async def counted() -> None:
+            self.counting.now += 1
+            self.counting.most = max(self.counting.most, self.counting.now)
+            await fetch_next_page()
+            self.counting.now -= 1
+
+        vars(pages)["fetch_next_page"] = counted
+        return pages
 
 
 def test_fetch_never_asks_for_more_at_once_than_its_bound(address: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from projectai_lab.histories._fetch import WorkflowRef, fetch, stream
 from projectai_lab.histories._files import load, load_all, save
 from projectai_lab.histories._history import History
+from projectai_lab.histories._listing import Ids
 
 if TYPE_CHECKING:
     from projectai_lab.histories._export import export, exported, read_export
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Export",
     "History",
+    "Ids",
     "WorkflowRef",
     "export",
     "exported",

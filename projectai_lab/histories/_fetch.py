@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
-from contextlib import aclosing, contextmanager
-from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from typing import Any, Protocol
 
-from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
-from temporalio.client import Client
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowHistoryEventAsyncIterator
 from temporalio.service import RPCError, RPCStatusCode
 from tqdm.auto import tqdm
 
+from projectai_lab.histories._answers import answered
+from projectai_lab.histories._cache import Cache
 from projectai_lab.histories._history import History
-
-T = TypeVar("T")
+from projectai_lab.histories._listing import Ids, count, listed
 
 
 class Named(Protocol):
@@ -35,9 +36,9 @@ class Named(Protocol):
 WorkflowRef = str | tuple[str, str | None] | Named
 """A Workflow Id, a Workflow Id and a Run Id, or a handle."""
 
-Ids = tuple[str, str | None]
+Folder = str | os.PathLike[str]
+_Coming = History | asyncio.Task[History | Ids]
 _QUIET_BELOW, _QUIET_SECONDS = 20, 1.0
-_SILENT_AFTER_S, _ANSWER_WITHIN = 2.5, timedelta(seconds=2)
 # tqdm's own monitor thread would outlive the bar.
 _Bar: Any = type("_Bar", (tqdm,), {"monitor_interval": 0})
 _log = logging.getLogger("projectai_lab")
@@ -50,21 +51,24 @@ async def fetch(
     concurrency: int = 50,
     progress: bool = True,
     clock: str | None = None,
+    cache: Folder | None = None,
 ) -> list[History]:
     """Return the histories of all runs that a List Filter finds, or of the ids, in that order.
 
-    Runs that are gone by the time they are fetched (retention, deletion) are left out and logged.
+    `cache` is a folder that keeps the histories of closed runs: called again, also after an
+    interrupt, only what is not there is fetched. Open runs are fetched each time. Runs that are
+    gone by the time they are fetched (retention, deletion) are left out and logged.
 
     >>> await histories.fetch(client, "WorkflowType = 'ExampleWorkflow'")      # doctest: +SKIP
-    >>> await histories.fetch(client, ["req-1", ("req-2", run_id)])            # doctest: +SKIP
+    >>> await histories.fetch(client, ["req-1", ("req-2", run_id), handle])    # doctest: +SKIP
     """
-    if not isinstance(query_or_ids, str):
-        query_or_ids = list(query_or_ids)
-    total = await _total(client, query_or_ids) if progress else 0
+    found: list[History] = []
+    refs, total = _refs(query_or_ids), 0
+    if progress:
+        total = await count(client, refs) if isinstance(refs, str) else len(refs)
     quiet = total < _QUIET_BELOW
-    found = []
     with _Bar(total=total, unit="run", delay=_QUIET_SECONDS, disable=quiet, leave=False) as bar:
-        coming = stream(client, query_or_ids, concurrency=concurrency, clock=clock)
+        coming = stream(client, refs, concurrency=concurrency, clock=clock, cache=cache)
         async with aclosing(coming):
             async for history in coming:
                 found.append(history)
@@ -78,45 +82,43 @@ async def stream(
     *,
     concurrency: int = 50,
     clock: str | None = None,
+    cache: Folder | None = None,
     gone: list[Ids] | None = None,
-) -> AsyncGenerator[History, None]:
+) -> AsyncGenerator[History]:
     """Yield the histories of a List Filter or of ids, in that order, as they come.
 
     At most `concurrency` are being fetched and twice as many held, however many there are: a slow
-    consumer makes it wait. Runs that are gone by then are logged and appended to `gone`.
+    consumer makes it wait. Runs that are gone by then are logged and appended to `gone`; `cache`
+    is as for `fetch`.
 
     >>> async for history in histories.stream(client, query):                 # doctest: +SKIP
     ...     tables.events(history)
     """
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, got {concurrency}")
-    free, ahead = asyncio.Semaphore(concurrency), deque[asyncio.Task[History | Ids]]()
-
-    async def read(ids: Ids) -> History | Ids:
-        async with free:
-            return await _read(client, *ids, clock) or ids
-
-    refs = _refs(client, query_or_ids)
+    reader = _Reader(client, clock, None if cache is None else Cache(cache, client.namespace))
+    free, ahead = asyncio.Semaphore(concurrency), deque[_Coming]()
+    refs = _each(client, _refs(query_or_ids), reader.cache)
     try:
         async with aclosing(refs):
             async for ids in refs:
-                ahead.append(asyncio.create_task(read(ids)))
+                ahead.append(reader.kept(*ids) or asyncio.create_task(reader.read(ids, free)))
                 if len(ahead) == 2 * concurrency and (one := await _next(client, ahead, gone)):
                     yield one
         while ahead:
             if one := await _next(client, ahead, gone):
                 yield one
     finally:
-        for task in ahead:
+        tasks = [one for one in ahead if isinstance(one, asyncio.Task)]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*ahead, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _next(
-    client: Client, ahead: deque[asyncio.Task[History | Ids]], gone: list[Ids] | None
-) -> History | None:
+async def _next(client: Client, ahead: deque[_Coming], gone: list[Ids] | None) -> History | None:
     """Return the first history of those ahead; None when that run is gone."""
-    found = await _answered(client, ahead[0])
+    first = ahead[0]
+    found = await answered(client, first) if isinstance(first, asyncio.Task) else first
     ahead.popleft()
     if isinstance(found, History):
         return found
@@ -126,73 +128,101 @@ async def _next(
     return None
 
 
-async def _answered(client: Client, call: asyncio.Task[T] | Coroutine[Any, Any, T]) -> T:
-    """Await a task; when it takes long, ask whether the server still answers at all.
+class _Reader:
+    """Reads one history after the other, from the cache or from the server."""
 
-    So a long fetch may take its time, and a silent server is an error within five seconds.
-    """
-    waiting = asyncio.ensure_future(call)
-    try:
-        while not (await asyncio.wait({waiting}, timeout=_SILENT_AFTER_S))[0]:
-            await client.workflow_service.get_system_info(
-                GetSystemInfoRequest(), timeout=_ANSWER_WITHIN
-            )
-        return waiting.result()
-    finally:
-        waiting.cancel()
+    def __init__(self, client: Client, clock: str | None, cache: Cache | None) -> None:
+        self._client, self._clock, self.cache = client, clock, cache
+
+    def kept(self, workflow_id: str, run_id: str | None) -> History | None:
+        """Return the history that the cache keeps of a run."""
+        if self.cache is None or run_id is None:
+            return None
+        return self.cache.get(workflow_id, run_id, self._clock)
+
+    async def read(self, ids: Ids, free: asyncio.Semaphore) -> History | Ids:
+        """Return the history of a run, or its ids when the run is gone."""
+        async with free:
+            found = await self._latest(ids[0]) if self.cache and ids[1] is None else None
+            found = found or await self._fetch(*ids)
+        if found and self.cache:
+            self.cache.put(found, ids[1])
+        return found or ids
+
+    async def _latest(self, workflow_id: str) -> History | None:
+        """Return what the cache keeps of the latest run, which only the server knows."""
+        try:
+            latest = await self._client.get_workflow_handle(workflow_id).describe()
+        except RPCError as error:
+            if not _is_gone(error):
+                raise
+            return None
+        return self.kept(workflow_id, latest.run_id)
+
+    async def _fetch(self, workflow_id: str, run_id: str | None) -> History | None:
+        handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
+        # Looking into the archive costs the server a lookup a run: so only for what is gone.
+        for skip_archival in (True, False):
+            try:
+                events = await whole(handle.fetch_history_events(skip_archival=skip_archival))
+            except RPCError as error:
+                if not _is_gone(error):
+                    raise
+            else:
+                return History(workflow_id, events, self._client.namespace, self._clock)
+        return None
 
 
-async def _refs(
-    client: Client, query_or_ids: str | Iterable[WorkflowRef]
-) -> AsyncGenerator[Ids, None]:
-    if not isinstance(query_or_ids, str):
-        for ref in query_or_ids:
-            yield _ids(ref)
+async def whole(pages: WorkflowHistoryEventAsyncIterator) -> list[HistoryEvent]:
+    """Return the events of all pages: those that there were when the first page was read."""
+    await pages.fetch_next_page()
+    events = list(pages.current_page or ())
+    while pages.next_page_token:
+        await pages.fetch_next_page()
+        events += pages.current_page or ()
+    return events
+
+
+async def _each(client: Client, refs: str | list[Ids], cache: Cache | None) -> AsyncGenerator[Ids]:
+    if not isinstance(refs, str):
+        for ids in refs:
+            yield ids
         return
-    listed = client.list_workflows(query_or_ids)
-    while listed.current_page is None or listed.next_page_token:
-        with _list_filter():
-            await _answered(client, listed.fetch_next_page())
-        for run in listed.current_page or ():
-            yield run.id, run.run_id
+    found = listed(client, refs, cache)
+    async with aclosing(found):
+        async for ids in found:
+            yield ids
 
 
-def _ids(ref: WorkflowRef) -> Ids:
+def _refs(query_or_ids: str | Iterable[WorkflowRef]) -> str | list[Ids]:
+    """Return a List Filter as it is, and of anything else the ids."""
+    if isinstance(query_or_ids, str):
+        return query_or_ids
+    if not isinstance(query_or_ids, Iterable):
+        raise _no_ref(query_or_ids)
+    return [_ids(ref) for ref in query_or_ids]
+
+
+def _ids(ref: Any) -> Ids:
     if isinstance(ref, str):
         return ref, None
-    if isinstance(ref, tuple):
-        return ref
-    return ref.id, ref.run_id
+    if isinstance(ref, tuple) and len(ref) == 2:
+        workflow_id, run_id = ref
+    else:
+        # A Lab's handle tells the run that it started; its own history is that of the latest run.
+        ref = getattr(ref, "handle", ref)
+        workflow_id, run_id = getattr(ref, "id", None), getattr(ref, "run_id", None)
+    if not isinstance(workflow_id, str) or not isinstance(run_id, str | None):
+        raise _no_ref(ref)
+    return workflow_id, run_id
 
 
-async def _total(client: Client, query_or_ids: str | list[WorkflowRef]) -> int:
-    if not isinstance(query_or_ids, str):
-        return len(query_or_ids)
-    with _list_filter():
-        return (await _answered(client, client.count_workflows(query_or_ids))).count
+def _no_ref(got: Any) -> TypeError:
+    return TypeError(
+        "give a List Filter as text, or a list of Workflow Ids, (Workflow Id, Run Id) pairs or "
+        f"handles; got {type(got).__name__}: {got!r:.100}"
+    )
 
 
-@contextmanager
-def _list_filter() -> Iterator[None]:
-    try:
-        yield
-    except RPCError as error:
-        if error.status is RPCStatusCode.INVALID_ARGUMENT:
-            error.add_note('a text is a List Filter; give Workflow Ids as a list: ["req-1"]')
-        raise
-
-
-async def _read(
-    client: Client, workflow_id: str, run_id: str | None, clock: str | None
-) -> History | None:
-    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-    # Looking into the archive costs the server one more lookup a run: so only for what is gone.
-    for skip_archival in (True, False):
-        try:
-            found = await handle.fetch_history(skip_archival=skip_archival)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-        else:
-            return History(workflow_id, found.events, client.namespace, clock)
-    return None
+def _is_gone(error: RPCError) -> bool:
+    return error.status is RPCStatusCode.NOT_FOUND and "namespace" not in error.message.lower()

@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
+from temporalio.api.history.v1 import History as Events
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
+
+
+class Later(Sequence[HistoryEvent]):
+    """The events of a serialized history, parsed when first looked at."""
+
+    def __init__(self, serialized: bytes) -> None:
+        self._serialized = serialized
+
+    @cached_property
+    def _events(self) -> list[HistoryEvent]:
+        events = list(Events.FromString(self._serialized).events)
+        del self._serialized
+        return events
+
+    @overload
+    def __getitem__(self, index: int) -> HistoryEvent: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[HistoryEvent]: ...
+    def __getitem__(self, index: int | slice) -> HistoryEvent | list[HistoryEvent]:
+        return self._events[index]
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __iter__(self) -> Iterator[HistoryEvent]:
+        return iter(self._events)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._events == list(other)
+
+    def __repr__(self) -> str:
+        return repr(self._events)
 
 
 @dataclass(frozen=True)
