@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import (
     WorkflowExecutionDescription,
     WorkflowHandle,
@@ -18,6 +21,7 @@ from projectai_lab._connect import ANSWER_WITHIN_S, lost_worker, translated
 from projectai_lab._connection import Connection
 from projectai_lab._loop import Say
 from projectai_lab._troubles import Trouble
+from projectai_lab.errors import BlockingCallError, LabClosedError
 from projectai_lab.models import Duration, seconds
 
 Result = TypeVar("Result")
@@ -119,6 +123,26 @@ class LabWorkflowHandle(Generic[Result]):
             )
 
         return connection._loop.run(fetch)
+
+    def follow(self, *, after: int = 0, follow_runs: bool = False) -> Iterator[HistoryEvent]:
+        """Yield the Events as they happen, until the run closes; see `histories.follow`.
+
+        After an interrupt, go on with `follow(after=last.event_id)`.
+        """
+        loop, client = self._connection._loop, self._connection.client
+        events = histories.follow(self.handle, after=after, follow_runs=follow_runs)
+
+        async def come() -> HistoryEvent | None:
+            with translated(client), explained(self.handle, self.url):
+                return await anext(events, None)
+
+        while event := loop.run(come):
+            try:
+                yield event
+            except BaseException:
+                with contextlib.suppress(LabClosedError, BlockingCallError):
+                    loop.run(events.aclose)
+                raise
 
     def _ask(self, call: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         async def ask() -> Any:

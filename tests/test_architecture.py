@@ -36,12 +36,12 @@ LAW: dict[str, set[str]] = {
     "activities": {"models", "faults"},
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
-    "histories": {"errors", "tables"},
+    "histories": {"errors", "tables", "_connect"},
     "_calls": {"errors", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
     "handle": {
-        "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles", "_waits",
-        "_calls",
+        "errors", "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles",
+        "_waits", "_calls",
     },
     "client": {
         "errors", "config", "models", "histories", "handle", "_connect", "_connection", "_calls",

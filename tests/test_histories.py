@@ -342,7 +342,10 @@ DECODED = WHOLE.replace('"ImEi"', '{"decoded": "a"}')
         ('{"events": {}}', "bad.json is JSON but no history"),
         ('{"events": []}', "bad.json does not begin with WorkflowExecutionStarted"),
         (HEADLESS, "bad.json does not begin with WorkflowExecutionStarted; export the whole"),
-        ('{"events": [1]}', r"bad.json holds events that cannot be read \(Event not a dict"),
+        (
+            '{"events": [1]}',
+            r"bad.json holds events that cannot be read \(HistoryEvent is no JSON object",
+        ),
         (DECODED, "cannot be read .*in the Web UI download it with the payloads left encoded"),
         (b"\xff\xfe\x00\x9f", "bad.json is not text, so not the JSON of a history"),
     ],

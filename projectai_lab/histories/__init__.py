@@ -1,4 +1,4 @@
-"""Event histories: fetch many at once, save them, load them again, hand them to other tools.
+"""Event histories: fetch many, follow one, save, load, export, hand to other tools.
 
 The sinks load pandas, so they are loaded when first used.
 """
@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from projectai_lab.histories._fetch import WorkflowRef, fetch, stream
-from projectai_lab.histories._files import load, load_all, save
+from projectai_lab.histories._files import Scan, load, load_all, save, scan
+from projectai_lab.histories._follow import follow
 from projectai_lab.histories._history import History
 from projectai_lab.histories._listing import Ids
 
@@ -24,14 +25,17 @@ __all__ = [
     "Export",
     "History",
     "Ids",
+    "Scan",
     "WorkflowRef",
     "export",
     "exported",
     "fetch",
+    "follow",
     "load",
     "load_all",
     "read_export",
     "save",
+    "scan",
     "stream",
     "to_ocel",
     "to_trace",

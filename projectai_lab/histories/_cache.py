@@ -7,20 +7,10 @@ import zlib
 from hashlib import sha256
 from pathlib import Path
 
-from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import History as Events
 
 from projectai_lab.histories._atomic import replaced
-from projectai_lab.histories._history import History, Later
-
-_CLOSES = {
-    *(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,),
-    *(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,),
-    *(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,),
-    *(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,),
-    *(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,),
-    *(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,),
-}
+from projectai_lab.histories._history import CLOSES, History, Later
 
 
 class Cache:
@@ -54,7 +44,7 @@ class Cache:
 
     def put(self, history: History, run_id: str | None) -> None:
         """Keep a history when its run is closed, so that it cannot change any more."""
-        if history.events[-1].event_type not in _CLOSES:
+        if history.events[-1].event_type not in CLOSES:
             return
         key = self._key(history.workflow_id, run_id or history.run_id)
         body = Events(events=history.events).SerializeToString()
