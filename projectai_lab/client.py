@@ -172,7 +172,7 @@ class LabClient(Connection):
 
         >>> lab.export_histories("WorkflowType = 'ExampleWorkflow'", "study")
         """
-        gone: list[tuple[str, str | None]] = []
+        gone: list[histories.Ids] = []
         by_query = query if isinstance(query, str) else None
         about = self.within(
             lambda: self.client.workflow_service.get_system_info(GetSystemInfoRequest())
@@ -189,7 +189,7 @@ class LabClient(Connection):
         query: str | Iterable[histories.WorkflowRef],
         known: set[str],
         concurrency: int,
-        gone: list[tuple[str, str | None]],
+        gone: list[histories.Ids],
     ) -> AsyncGenerator[histories.History, None]:
         """Yield what a query finds, except the known runs."""
         with translated(self.client):

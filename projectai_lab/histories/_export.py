@@ -13,9 +13,10 @@ from tqdm.auto import tqdm
 from projectai_lab import tables
 from projectai_lab.errors import ExportError
 from projectai_lab.histories import _manifest, _part
+from projectai_lab.histories._listing import Ids
 from projectai_lab.histories._part import FORMATS, READERS
 from projectai_lab.histories._sink import BATCH_EVENTS, Record, Runs, batches
-from projectai_lab.histories._writer import Export, WorkflowName, Writer
+from projectai_lab.histories._writer import Export, Writer
 
 # tqdm's own monitor thread would outlive the bar.
 _Bar: Any = type("_Bar", (tqdm,), {"monitor_interval": 0})
@@ -27,7 +28,7 @@ def export(
     *,
     recorder: Iterable[Record] | None = None,
     query: str | None = None,
-    gone: Collection[WorkflowName] = (),
+    gone: Collection[Ids] = (),
     server: str | None = None,
     formats: Sequence[str] = ("parquet",),
     part_events: int = BATCH_EVENTS,

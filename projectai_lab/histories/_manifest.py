@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from projectai_lab.errors import ExportError
-from projectai_lab.histories._sink import unwritable, whole
+from projectai_lab.histories._sink import unwritable, whole_text
 
 NAME = "manifest.json"
 VERSION = 1
@@ -109,8 +109,8 @@ def write(folder: Path, manifest: Manifest) -> Manifest:
         },
     }
     told["parts"] = told.pop("parts")
-    with whole(folder / NAME) as half:
-        half.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    with whole_text(folder / NAME) as file:
+        file.write(json.dumps(told, indent=1) + "\n")
     return told
 
 

@@ -23,7 +23,7 @@ from projectai_lab.histories._sink import (
     by_run,
     records_of,
     rows,
-    whole,
+    whole_text,
 )
 from projectai_lab.histories._transitions import Transition, iso, transitions
 
@@ -54,8 +54,7 @@ def to_ocel(
     path = Path(path)
     records = by_run(recorder)
     with (
-        whole(path) as half,
-        half.open("w", encoding="utf-8") as file,
+        whole_text(path) as file,
         # Beside the file, where there is room; it has no name and goes with the process.
         tempfile.TemporaryFile("w+", encoding="utf-8", dir=path.parent) as spool,
     ):

@@ -6,7 +6,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
 import pandas as pd
@@ -14,29 +14,29 @@ from temporalio.client import WorkflowHistory
 
 from projectai_lab import tables
 from projectai_lab.histories import _manifest
-from projectai_lab.histories._files import _KEY, _parse
-from projectai_lab.histories._history import History
-from projectai_lab.histories._sink import Record, whole
+from projectai_lab.histories._files import as_json
+from projectai_lab.histories._formats import UnusableError, histories_in
+from projectai_lab.histories._sink import Record, whole, whole_text
 
 Part = dict[str, Any]
 HISTORIES, RECORDS = "histories", "attempt_log"
 _OPEN = ("RUNNING", "PAUSED")
 
 
-def _to_jsonl(table: pd.DataFrame, path: Path) -> None:
+def _to_jsonl(table: pd.DataFrame, file: BinaryIO) -> None:
     if table.empty:
         # pandas would write an empty line, which is no JSON.
-        path.touch()
         return
     # As text, because pandas' JSON cuts times off at the microsecond, whatever unit it is told.
     times = {name: table[name].astype("str") for name in table.select_dtypes("datetimetz")}
-    table.assign(**times).to_json(path, orient="records", lines=True, double_precision=15)
+    as_text = table.assign(**times).to_json(orient="records", lines=True, double_precision=15)
+    file.write(as_text.encode())
 
 
-FORMATS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
-    "parquet": lambda table, path: table.to_parquet(path, index=False, compression="zstd"),
-    "arrow": lambda table, path: table.to_feather(path, compression="zstd"),
-    "csv": lambda table, path: table.to_csv(path, index=False),
+FORMATS: dict[str, Callable[[pd.DataFrame, BinaryIO], None]] = {
+    "parquet": lambda table, file: table.to_parquet(file, index=False, compression="zstd"),
+    "arrow": lambda table, file: table.to_feather(file, compression="zstd"),
+    "csv": lambda table, file: table.to_csv(file, index=False),
     "jsonl": _to_jsonl,
 }
 """How a table is written in each format."""
@@ -68,8 +68,8 @@ def write(
     for table, frame in built.items():
         for form in formats:
             files.append(table_file(name, table, form))
-            with whole(folder / files[-1]) as half:
-                FORMATS[form](frame, half)
+            with whole(folder / files[-1]) as opened:
+                FORMATS[form](frame, opened)
     return {
         "name": name,
         "runs": len(runs),
@@ -85,28 +85,18 @@ def _write_histories(folder: Path, name: str, runs: Sequence[WorkflowHistory]) -
     # One file a run would take an inode each; one archive a part opens with any tool, and each
     # member is what the Replayer, the Web UI and `histories.load` read.
     file = f"{HISTORIES}/{name}.zip"
-    with whole(folder / file) as half, zipfile.ZipFile(half, "w") as archive:
+    with whole(folder / file) as opened, zipfile.ZipFile(opened, "w") as archive:
         for run in runs:
             # Without the time of day, so that the same runs give the same bytes.
             member = zipfile.ZipInfo(f"{quote(run.run_id, safe='')}.json")
             member.external_attr = 0o644 << 16
-            archive.writestr(member, _json(run), zipfile.ZIP_DEFLATED)
+            archive.writestr(member, as_json(run), zipfile.ZIP_DEFLATED)
     return file
-
-
-def _json(run: WorkflowHistory) -> str:
-    origin = {
-        "workflow_id": run.workflow_id,
-        "run_id": run.run_id,
-        "namespace": getattr(run, "namespace", None),
-        "clock": getattr(run, "clock", None),
-    }
-    return json.dumps({_KEY: origin} | run.to_json_dict())
 
 
 def _write_records(folder: Path, name: str, records: Sequence[Record]) -> str:
     file = f"{RECORDS}/{name}.jsonl"
-    with whole(folder / file) as half, half.open("w", encoding="utf-8") as lines:
+    with whole_text(folder / file) as lines:
         lines.writelines(json.dumps({"kind": "attempt", **one}) + "\n" for one in records)
     return file
 
@@ -117,15 +107,14 @@ def run_ids(folder: Path, part: Part) -> list[str]:
         return [unquote(member.removesuffix(".json")) for member in archive.namelist()]
 
 
-def histories(folder: Path, part: Part) -> Iterator[History]:
+def histories(folder: Path, part: Part) -> Iterator[WorkflowHistory]:
     """Yield the histories of a part."""
-    path = folder / HISTORIES / f"{part['name']}.zip"
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(folder / HISTORIES / f"{part['name']}.zip") as archive:
         for member in archive.namelist():
-            parsed = _parse(path, archive.read(member).decode())
-            events = WorkflowHistory.from_json("", parsed).events
-            origin = parsed[_KEY]
-            yield History(origin["workflow_id"], events, origin["namespace"], origin["clock"])
+            for one in histories_in(archive.read(member), member):
+                if isinstance(one, UnusableError):
+                    raise one
+                yield one
 
 
 def records(folder: Path, part: Part) -> list[Record]:

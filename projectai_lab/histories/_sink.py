@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 import pandas as pd
 from temporalio.client import WorkflowHistory
 
 from projectai_lab.errors import ExportError, TableError
+from projectai_lab.histories._atomic import replaced
 
 Runs = WorkflowHistory | Iterable[WorkflowHistory]
 Record = Mapping[str, Any]
@@ -25,24 +26,30 @@ _BATCH_BYTES = 64 * 2**20
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` at the end, remove it on failure."""
-    # Hidden, so that what reads a folder as one dataset passes over it.
-    half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` at the end, on the disk, or else vanishes."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield half
-        with half.open("rb") as written:
-            os.fsync(written.fileno())
-        half.replace(path)
+        with replaced(path) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
     except (ConnectionError, TimeoutError):
         # These are the source's, not the disk's.
         raise
     except OSError as error:
         raise unwritable(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            half.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_text(path: Path) -> Iterator[TextIO]:
+    """Open such a file for text."""
+    with whole(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+        yield text
+        text.flush()
+        # Else the file would be closed with its wrapper, before it is whole.
+        text.detach()
 
 
 def unwritable(path: Path, error: OSError) -> ExportError:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from projectai_lab.histories._sink import Record, Runs, batches, by_run, records_of, whole
+from projectai_lab.histories._sink import Record, Runs, batches, by_run, records_of, whole_text
 from projectai_lab.histories._slices import Drawn, Slice, drawn
 
 _BATCH = 10_000
@@ -35,7 +35,7 @@ def to_trace(
     path = Path(path)
     records = by_run(recorder)
     clocks: set[str] = set()
-    with whole(path) as half, half.open("w", encoding="utf-8") as file:
+    with whole_text(path) as file:
         file.write('{"traceEvents": [')
         number = 0
         for batch in batches(runs, _BATCH):

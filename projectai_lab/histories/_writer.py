@@ -12,10 +12,8 @@ from temporalio.client import WorkflowHistory
 
 from projectai_lab import tables
 from projectai_lab.histories import _manifest, _part
+from projectai_lab.histories._listing import Ids
 from projectai_lab.histories._sink import Record, Runs, by_run, records_of
-
-WorkflowName = tuple[str, str | None]
-"""Workflow Id and, where known, Run Id."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Export:
     runs: int
     open: int
     rows: dict[str, int]
-    gone: list[WorkflowName]
+    gone: list[Ids]
 
     def __str__(self) -> str:
         counts = {"added": self.added, "renewed": self.renewed}
@@ -82,7 +80,7 @@ class Writer:
         known = run.run_id in self._part_of
         return known and len(run.events) <= self._open.get(run.run_id, len(run.events))
 
-    def add(self, batch: Sequence[WorkflowHistory], gone: Collection[WorkflowName]) -> None:
+    def add(self, batch: Sequence[WorkflowHistory], gone: Collection[Ids]) -> None:
         """Write the new runs as a part, and each part again in which an open run has grown."""
         by_part: dict[str | None, list[WorkflowHistory]] = defaultdict(list)
         for run in batch:
@@ -95,9 +93,7 @@ class Writer:
                 self._renew(name, runs, gone)
                 self._renewed += len(runs)
 
-    def _renew(
-        self, name: str, runs: Sequence[WorkflowHistory], gone: Collection[WorkflowName]
-    ) -> None:
+    def _renew(self, name: str, runs: Sequence[WorkflowHistory], gone: Collection[Ids]) -> None:
         (old,) = (part for part in self._manifest["parts"] if part["name"] == name)
         grown = {run.run_id: run for run in runs}
         self._write(
@@ -112,7 +108,7 @@ class Writer:
         self,
         runs: Sequence[WorkflowHistory],
         before: Sequence[Record],
-        gone: Collection[WorkflowName],
+        gone: Collection[Ids],
         old: _part.Part | None = None,
     ) -> None:
         parts = self._manifest["parts"]
@@ -136,12 +132,12 @@ class Writer:
         latest = {one.get("key", place): one for place, one in enumerate([*before, *(now or ())])}
         return list(latest.values())
 
-    def _commit(self, gone: Collection[WorkflowName], **facts: Any) -> None:
+    def _commit(self, gone: Collection[Ids], **facts: Any) -> None:
         known = [tuple(one) for one in [*self._manifest["gone"], *gone]]
         told = {**self._manifest, "finished": None, "gone": list(dict.fromkeys(known)), **facts}
         self._manifest = _manifest.write(self._folder, told)
 
-    def finish(self, gone: Collection[WorkflowName], server: str | None) -> Export:
+    def finish(self, gone: Collection[Ids], server: str | None) -> Export:
         """Close the manifest; leave it as it is when there is nothing new."""
         known = {tuple(one) for one in self._manifest["gone"]}
         news = self._added or self._renewed or not known.issuperset(map(tuple, gone))

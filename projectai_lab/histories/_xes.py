@@ -15,7 +15,7 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from projectai_lab import tables
-from projectai_lab.histories._sink import Runs, batches, whole
+from projectai_lab.histories._sink import Runs, batches, whole_text
 from projectai_lab.histories._transitions import Transition, iso, transitions
 
 _EXTENSIONS = {"Concept": "concept", "Time": "time", "Lifecycle": "lifecycle"}
@@ -39,7 +39,7 @@ def to_xes(runs: Runs, path: str | os.PathLike[str]) -> Path:
     >>> histories.to_xes(runs, "study.xes")                                    # doctest: +SKIP
     """
     path = Path(path)
-    with whole(path) as half, half.open("w", encoding="utf-8", newline="\n") as file:
+    with whole_text(path) as file:
         file.writelines(_head())
         for batch in batches(runs, _BATCH):
             found = transitions(batch)
