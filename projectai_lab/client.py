@@ -192,13 +192,9 @@ class LabClient(Connection):
         gone: list[histories.Ids],
     ) -> AsyncGenerator[histories.History, None]:
         """Yield what a query finds, except the known runs."""
+        options: dict[str, Any] = {"concurrency": concurrency, "clock": self.clock}
+        coming = histories.stream(self.client, query, gone=gone, skip=known, **options)
         with translated(self.client):
-            if known and isinstance(query, str):
-                listed = [run async for run in self.client.list_workflows(query)]
-                query = [(run.id, run.run_id) for run in listed if run.run_id not in known]
-            coming = histories.stream(
-                self.client, query, concurrency=concurrency, clock=self.clock, gone=gone
-            )
             async with aclosing(coming):
                 async for history in coming:
                     yield history

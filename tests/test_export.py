@@ -80,6 +80,9 @@ def test_each_history_is_a_file_that_loads_and_replays(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "out")
     back = [histories.load(tmp_path / "out" / f"{run.run_id}.json") for run in saved]
     assert back == saved
+    assert {run.run_id for run in histories.load_all(tmp_path / "export/histories")} == {
+        run.run_id for run in saved
+    }
     replayer = Replayer(workflows=[ExampleWorkflow])
     for run in back:
         asyncio.run(replayer.replay_workflow(run))
@@ -355,6 +358,19 @@ def test_a_manifest_that_is_broken_is_named(tmp_path: Path) -> None:
     for call in (histories.read_export, histories.exported):
         with pytest.raises(ExportError, match=r"manifest.json cannot be read"):
             call(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"PK\x03\x04 cut off", None])
+def test_a_damaged_archive_is_named_before_anything_is_written(
+    damage: bytes | None, tmp_path: Path
+) -> None:
+    histories.export(golden("mixed", events=12), tmp_path)
+    archive = tmp_path / "histories/part-00000.zip"
+    archive.write_bytes(damage) if damage else archive.unlink()
+    before = files(tmp_path)
+    with pytest.raises(ExportError, match=r"part-00000.zip is missing or not as it was written"):
+        histories.export(golden("mixed"), tmp_path)
+    assert files(tmp_path) == before
 
 
 def test_two_exports_into_one_folder_at_once_are_refused(tmp_path: Path) -> None:

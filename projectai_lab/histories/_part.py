@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
@@ -13,6 +14,7 @@ import pandas as pd
 from temporalio.client import WorkflowHistory
 
 from projectai_lab import tables
+from projectai_lab.errors import ExportError
 from projectai_lab.histories import _manifest
 from projectai_lab.histories._files import as_json
 from projectai_lab.histories._formats import UnusableError, histories_in
@@ -103,18 +105,31 @@ def _write_records(folder: Path, name: str, records: Sequence[Record]) -> str:
 
 def run_ids(folder: Path, part: Part) -> list[str]:
     """Return the Run Ids of a part."""
-    with zipfile.ZipFile(folder / HISTORIES / f"{part['name']}.zip") as archive:
+    with _archive(folder, part) as archive:
         return [unquote(member.removesuffix(".json")) for member in archive.namelist()]
 
 
 def histories(folder: Path, part: Part) -> Iterator[WorkflowHistory]:
     """Yield the histories of a part."""
-    with zipfile.ZipFile(folder / HISTORIES / f"{part['name']}.zip") as archive:
+    with _archive(folder, part) as archive:
         for member in archive.namelist():
             for one in histories_in(archive.read(member), member):
                 if isinstance(one, UnusableError):
                     raise one
                 yield one
+
+
+@contextmanager
+def _archive(folder: Path, part: Part) -> Iterator[zipfile.ZipFile]:
+    path = folder / HISTORIES / f"{part['name']}.zip"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (FileNotFoundError, zipfile.BadZipFile, UnusableError) as error:
+        raise ExportError(
+            f"{path} is missing or not as it was written ({error}); export into another folder",
+            path=path,
+        ) from error
 
 
 def records(folder: Path, part: Part) -> list[Record]:
