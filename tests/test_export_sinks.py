@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.data import golden, goldens
 
 Sink = Callable[..., Path]
 SINKS = [histories.to_xes, histories.to_ocel, histories.to_trace]
+EXPORT = [*SINKS, histories.export]
 
 
 @pytest.fixture(params=SINKS, ids=lambda sink: sink.__name__)
@@ -81,6 +83,22 @@ def test_what_is_no_history_is_refused(sink: Sink, tmp_path: Path) -> None:
     with pytest.raises(TableError, match="expected histories, found str among them"):
         sink(wrong, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("any_sink", EXPORT, ids=lambda sink: sink.__name__)
+def test_a_history_that_names_no_run_is_refused(any_sink: Any, tmp_path: Path) -> None:
+    cut_off = replace(golden("clean"), events=golden("clean").events[3:])
+    nameless = golden("clean")
+    started = nameless.events[0].workflow_execution_started_event_attributes
+    started.original_execution_run_id = ""
+    for run in (cut_off, nameless):
+        with pytest.raises(TableError, match=r"Workflow Id 'clean' does not begin with"):
+            any_sink([golden("mixed"), run], tmp_path / "x")
+
+
+def test_a_run_given_twice_is_in_it_once(sink: Sink, tmp_path: Path) -> None:
+    once = sink(golden("clean"), tmp_path / "once").read_text()
+    assert sink([golden("clean")] * 2, tmp_path / "twice").read_text() == once
 
 
 @pytest.mark.parametrize("with_recorder", SINKS[1:], ids=lambda sink: sink.__name__)

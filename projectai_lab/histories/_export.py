@@ -52,7 +52,7 @@ def export(
     with _manifest.claimed(folder):
         writer = Writer(folder, query, chosen, recorder)
         with _Bar(unit="run", delay=1.0, disable=not progress, leave=False) as bar:
-            for batch in batches(writer.fresh(runs), part_events):
+            for batch in batches(runs, part_events, unless=writer.holds):
                 writer.add(batch, gone)
                 bar.update(len(batch))
         return writer.finish(gone, server)

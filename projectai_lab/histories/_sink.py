@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -15,6 +15,7 @@ from temporalio.client import WorkflowHistory
 
 from projectai_lab.errors import ExportError, TableError
 from projectai_lab.histories._atomic import replaced
+from projectai_lab.histories._history import History
 
 Runs = WorkflowHistory | Iterable[WorkflowHistory]
 Record = Mapping[str, Any]
@@ -61,20 +62,20 @@ def unwritable(path: Path, error: OSError) -> ExportError:
     )
 
 
-def batches(runs: Runs, events: int = BATCH_EVENTS) -> Iterator[list[WorkflowHistory]]:
+def batches(
+    runs: Runs,
+    events: int = BATCH_EVENTS,
+    unless: Callable[[WorkflowHistory], bool] = lambda run: False,
+) -> Iterator[list[WorkflowHistory]]:
     """Yield the runs in lists of so many events or 64 MiB, or as few more as the last run has.
 
-    Runs without an event are left out; TableError for anything but histories.
+    A run is taken once, and not without an event, nor where `unless` says so; TableError for
+    anything but whole histories.
     """
     batch: list[WorkflowHistory] = []
     held = weight = 0
-    for run in [runs] if isinstance(runs, WorkflowHistory) else runs:
-        if not isinstance(run, WorkflowHistory):
-            raise TableError(
-                f"expected histories, found {type(run).__name__} among them; "
-                "take what histories.load, lab.fetch_histories or handle.fetch_history() return"
-            )
-        if not run.events:
+    for run in _each(runs):
+        if unless(run):
             continue
         batch.append(run)
         held += len(run.events)
@@ -84,6 +85,36 @@ def batches(runs: Runs, events: int = BATCH_EVENTS) -> Iterator[list[WorkflowHis
             batch, held, weight = [], 0, 0
     if batch:
         yield batch
+
+
+def _each(runs: Runs) -> Iterator[History]:
+    given: set[str] = set()
+    for run in [runs] if isinstance(runs, WorkflowHistory) else runs:
+        if not isinstance(run, WorkflowHistory):
+            raise TableError(
+                f"expected histories, found {type(run).__name__} among them; "
+                "take what histories.load, lab.fetch_histories or handle.fetch_history() return"
+            )
+        if run.events:
+            # As it is read back from a file, so that a reset run has one Run Id everywhere.
+            own = run if isinstance(run, History) else History(run.workflow_id, run.events)
+            if _run_id(own) not in given:
+                given.add(own.run_id)
+                yield own
+
+
+def _run_id(run: History) -> str:
+    try:
+        found = run.run_id
+    except RuntimeError:
+        found = ""
+    if not found:
+        raise TableError(
+            f"the history of Workflow Id {run.workflow_id!r} does not begin with "
+            "WorkflowExecutionStarted, or that names no Run Id; fetch it whole",
+            workflow_id=run.workflow_id,
+        )
+    return found
 
 
 def by_run(recorder: Iterable[Record] | None) -> Records | None:

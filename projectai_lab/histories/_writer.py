@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from temporalio.client import WorkflowHistory
 from projectai_lab import tables
 from projectai_lab.histories import _manifest, _part
 from projectai_lab.histories._listing import Ids
-from projectai_lab.histories._sink import Record, Runs, by_run, records_of
+from projectai_lab.histories._sink import Record, by_run, records_of
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,8 @@ class Writer:
             self._part_of |= dict.fromkeys(_part.run_ids(self._folder, part), part["name"])
             self._open |= part["open"]
 
-    def fresh(self, runs: Runs) -> Iterator[WorkflowHistory]:
-        """Yield each run that is not in the export, or was open there and has grown."""
-        given: set[str] = set()
-        for run in [runs] if isinstance(runs, WorkflowHistory) else runs:
-            if isinstance(run, WorkflowHistory) and run.events:
-                if run.run_id in given or self._is_in(run):
-                    continue
-                given.add(run.run_id)
-            yield run
-
-    def _is_in(self, run: WorkflowHistory) -> bool:
+    def holds(self, run: WorkflowHistory) -> bool:
+        """Tell whether the export has a run as far as it goes; an open one may have grown."""
         known = run.run_id in self._part_of
         return known and len(run.events) <= self._open.get(run.run_id, len(run.events))
 
