@@ -179,19 +179,28 @@ def test_an_open_run_that_has_grown_is_written_again(tmp_path: Path) -> None:
 SCRIPT = """
 import os, signal, sys
 from projectai_lab import histories
-from tests.test_export import runs
+from tests.test_export import SOURCES
 
-renames = 0
-def watch(event, _):
-    global renames
-    if event == "os.rename":
-        renames += 1
-        if renames == int(sys.argv[2]):
+folder, source, event, number = sys.argv[1:]
+runs, happened = SOURCES[source](), 0
+
+def watch(name, _):
+    global happened
+    if name == event:
+        happened += 1
+        if happened == int(number):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(watch)
-histories.export(runs(), sys.argv[1], part_events=40)
+histories.export(runs, folder, part_events=40)
 """
+
+
+def killed(folder: Path, source: str, event: str, number: int) -> None:
+    """Export in a process that kills itself the moment before it does something."""
+    command = [sys.executable, "-c", SCRIPT, str(folder), source, event, str(number)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    assert done.returncode == -9, done.stderr
 
 
 def runs() -> list[WorkflowHistory]:
@@ -214,15 +223,50 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_at_any_file_and_called_again_it_equals_an_undisturbed_one(
     rename: int, undisturbed: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(rename)]
-    killed = subprocess.run(command, capture_output=True, check=False, timeout=120)
-    assert killed.returncode == -9, killed.stderr
+    killed(tmp_path, "runs", "os.rename", rename)
     halves = [path.name for path in tmp_path.rglob(".*")]
     assert halves, "it was killed before a rename, so the half of a file is there"
     histories.export(runs(), tmp_path, part_events=40)
     assert files(tmp_path) == files(undisturbed)
     assert manifest(tmp_path)["parts"] == manifest(undisturbed)["parts"]
     assert [path for path in tmp_path.rglob("*") if path.name.startswith(".")] == []
+
+
+def early() -> list[WorkflowHistory]:
+    """Return two runs that are open, for one part."""
+    return [golden("timeouts", events=9), golden("mixed", events=31)]
+
+
+def later() -> list[WorkflowHistory]:
+    """Return one of them, closed."""
+    return [golden("mixed")]
+
+
+SOURCES = {"runs": runs, "later": later}
+
+
+@pytest.mark.parametrize(
+    ("event", "number"),
+    [
+        ("os.rename", 1),
+        ("os.rename", 4),
+        ("os.rename", FILES_A_PART),
+        ("os.remove", FILES_A_PART + 1),
+        ("os.remove", FILES_A_PART + 3),
+    ],
+)
+def test_killed_while_it_renews_and_called_again_it_equals_an_undisturbed_one(
+    event: str, number: int, tmp_path: Path
+) -> None:
+    for folder in (tmp_path / "undisturbed", tmp_path / "killed"):
+        histories.export(early(), folder)
+    histories.export(later(), tmp_path / "undisturbed")
+    killed(tmp_path / "killed", "later", event, number)
+    histories.export(later(), tmp_path / "killed")
+    assert files(tmp_path / "killed") == files(tmp_path / "undisturbed")
+    told = [manifest(tmp_path / name)["parts"] for name in ("killed", "undisturbed")]
+    assert told[0] == told[1]
+    assert_tables(tmp_path / "killed", [golden("timeouts", events=9), golden("mixed")])
 
 
 def test_an_interrupt_leaves_whole_parts_and_it_goes_on(undisturbed: Path, tmp_path: Path) -> None:
