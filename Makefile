@@ -36,7 +36,7 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 	@$(BIN)/python -m ruff format .
 
 clean: ## Remove .venv, caches and builds; what your runs wrote stays
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-pm4py* build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Scripts in .venv name the folder they were made in, so a moved folder needs a new one.

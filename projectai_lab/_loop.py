@@ -11,7 +11,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, TypeVar
 
 from projectai_lab.errors import BlockingCallError, LabClosedError
@@ -99,6 +99,31 @@ class LoopThread:
             return await make()
 
         return self.call(without_notes)
+
+    def iterate(self, make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
+        """Yield what an async generator yields that runs on the loop; each step is guarded."""
+
+        async def begin() -> tuple[AsyncGenerator[T, None], asyncio.Lock]:
+            return make(), asyncio.Lock()
+
+        async def step() -> tuple[T, ...]:
+            async with turn:
+                async for value in coming:
+                    return (value,)
+            return ()
+
+        async def close() -> None:
+            # An interrupted step may still be on its way out.
+            async with turn:
+                await coming.aclose()
+
+        coming, turn = self.run(begin)
+        try:
+            while found := self.run(step):
+                yield found[0]
+        finally:
+            if not self.closed:
+                self.run(close)
 
     def refuse_own_thread(self) -> None:
         """Raise `BlockingCallError` for a blocking call made on the loop thread."""

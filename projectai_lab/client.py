@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing, closing
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 from uuid import uuid4
 
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import (
     WorkflowExecution,
     WorkflowExecutionCount,
@@ -154,6 +156,48 @@ class LabClient(Connection):
                 )
 
         return self._loop.run(fetch)
+
+    def export_histories(
+        self,
+        query: str | Iterable[histories.WorkflowRef],
+        to: str | os.PathLike[str],
+        *,
+        concurrency: int = 50,
+        **options: Any,
+    ) -> histories.Export:
+        """Export what a visibility query finds, or Workflow Ids; options as `histories.export`.
+
+        Closed runs that the folder holds already are not fetched again; runs that are gone by the
+        time they are fetched stand in the manifest.
+
+        >>> lab.export_histories("WorkflowType = 'ExampleWorkflow'", "study")
+        """
+        gone: list[histories.Ids] = []
+        by_query = query if isinstance(query, str) else None
+        about = self.within(
+            lambda: self.client.workflow_service.get_system_info(GetSystemInfoRequest())
+        )
+        known = histories.exported(to)
+        coming = self._loop.iterate(lambda: self._histories(query, known, concurrency, gone))
+        with closing(coming):
+            return histories.export(
+                coming, to, query=by_query, gone=gone, server=about.server_version, **options
+            )
+
+    async def _histories(
+        self,
+        query: str | Iterable[histories.WorkflowRef],
+        known: set[str],
+        concurrency: int,
+        gone: list[histories.Ids],
+    ) -> AsyncGenerator[histories.History, None]:
+        """Yield what a query finds, except the known runs."""
+        options: dict[str, Any] = {"concurrency": concurrency, "clock": self.clock}
+        coming = histories.stream(self.client, query, gone=gone, skip=known, **options)
+        with translated(self.client):
+            async with aclosing(coming):
+                async for history in coming:
+                    yield history
 
     def _before_start(self, workflow_type: str, task_queue: str) -> None:
         """Refuse what cannot run; a bare client knows of no worker and refuses nothing."""

@@ -19,6 +19,7 @@
     ├── HistoryFileError             a file that is not a usable event history
     ├── TableError                   a table that breaks its schema
     ├── CapsuleError                 a file that is no whole capsule, or may not be one
+    ├── ExportError                  an export that cannot be written, continued or read
     └── NotebookError                a notebook that failed; names notebook, cell, parameters
 
 What Temporal already names (`WorkflowFailureError`, `WorkflowAlreadyStartedError`, `RPCError`)
@@ -112,6 +113,10 @@ class TableError(LabError):
 
 class CapsuleError(LabError):
     """A file that is no whole capsule, or a study that must not become one as it is."""
+
+
+class ExportError(LabError):
+    """An export that cannot be written, continued or read."""
 
 
 class NotebookError(LabError):

@@ -36,7 +36,7 @@ LAW: dict[str, set[str]] = {
     "activities": {"models", "faults"},
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
-    "histories": {"errors", "_connect"},
+    "histories": {"errors", "tables", "_connect"},
     "_calls": {"errors", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
     "handle": {

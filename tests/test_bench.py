@@ -12,7 +12,7 @@ import pytest
 from projectai_lab import tables
 from projectai_lab.devserver import DevServer
 from tests.bench import __main__ as bench
-from tests.bench import decode, fetch, load, opening, throughput
+from tests.bench import decode, export, fetch, load, opening, throughput
 from tests.bench.rounds import Row, in_turns, timed, typical_ratio
 from tests.bench.sides import Side
 
@@ -87,6 +87,18 @@ def test_load_measures_json_and_an_export() -> None:
     rows = load.measure(events=60, rounds=1)
     assert len(positive(rows)) == 2
     assert [row.at_most for row in rows] == [2, 2]
+
+
+def test_export_measures_time_memory_and_size() -> None:
+    rows = export.measure(events=200)
+    assert positive(rows) == [
+        "export: 200 events to 20, CPU",
+        "export: 200 events to 20, wall",
+        "export: peak memory of 200 events to 1 GiB",
+        "export: size per event, tables to JSON",
+    ]
+    assert [row.at_most for row in rows] == [11, None, 1, None]
+    assert 50 < rows[2].ours < 1024
 
 
 def test_the_raw_side_starts_its_server_with_the_flags_of_our_own(server: DevServer | None) -> None:
@@ -169,6 +181,6 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
-    assert "no measurement speed; there are decode, open, throughput, fetch, load" in (
+    assert "no measurement speed; there are decode, open, throughput, fetch, load, export" in (
         capsys.readouterr().err
     )

@@ -74,7 +74,8 @@ def read_until(child: subprocess.Popen[str], word: str) -> str:
 
 
 def test_every_command_has_help(run: Run) -> None:
-    for name in ("demo", "server", "worker", "submit", "status", "history", "notebooks", "doctor"):
+    names = ("demo", "server", "worker", "submit", "status", "history", "export", "notebooks")
+    for name in (*names, "doctor"):
         code, out, _ = run(name, "--help")
         assert code == 0
         assert f"projectai-lab {name}" in out

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -358,3 +358,74 @@ def test_pasted_asyncio_run_works_in_a_cell_after_opting_in_beside_a_running_wor
     address: str, new_id: Callable[[str], str]
 ) -> None:
     assert python(_NESTED, address, new_id("nested")).strip() == f"five in a cell: {[True] * 5}"
+
+
+class Counting:
+    """An async generator of numbers that notes how it ended."""
+
+    def __init__(self, stop: int = 3) -> None:
+        self.stop = stop
+        self.waiting = threading.Event()
+        self.closed = threading.Event()
+
+    async def __call__(self) -> AsyncGenerator[int, None]:
+        try:
+            for number in range(self.stop):
+                yield await value(number)
+            self.waiting.set()
+            await asyncio.sleep(3600 if self.stop > 3 else 0)
+        finally:
+            await asyncio.sleep(0)
+            self.closed.set()
+
+
+def test_iterate_yields_what_the_generator_yields(loop: LoopThread) -> None:
+    counting = Counting()
+    assert list(loop.iterate(counting)) == [0, 1, 2]
+    assert counting.closed.is_set()
+
+
+def test_iterate_closes_the_generator_when_the_caller_stops_early(loop: LoopThread) -> None:
+    counting = Counting()
+    for number in loop.iterate(counting):
+        if number == 1:
+            break
+    gc.collect()
+    assert counting.closed.is_set()
+
+
+def test_iterate_hands_the_generator_s_error_on(loop: LoopThread) -> None:
+    async def failing() -> AsyncGenerator[int, None]:
+        yield 1
+        raise ZeroDivisionError("in the generator")
+
+    coming = loop.iterate(failing)
+    assert next(coming) == 1
+    with pytest.raises(ZeroDivisionError, match="in the generator"):
+        next(coming)
+
+
+def test_an_interrupt_within_iterate_closes_the_generator_and_leaves_the_loop_usable(
+    loop: LoopThread,
+) -> None:
+    counting = Counting(stop=4)
+    coming = loop.iterate(counting)
+    assert [next(coming) for _ in range(4)] == [0, 1, 2, 3]
+
+    def interrupt() -> None:
+        counting.waiting.wait(PATIENCE_S)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    in_thread(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        next(coming)
+    assert counting.closed.wait(PATIENCE_S)
+    assert loop.run(value) == 7
+
+
+def test_iterate_after_the_loop_was_closed_ends_in_an_error(loop: LoopThread) -> None:
+    coming = loop.iterate(Counting())
+    assert next(coming) == 0
+    loop.close()
+    with pytest.raises(LabClosedError):
+        next(coming)

@@ -1,6 +1,12 @@
-"""Event histories: fetch many at once, follow one, save and load them."""
+"""Event histories: fetch many, follow one, save, load, export, hand to other tools.
+
+The sinks load pandas, so they are loaded when first used.
+"""
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from projectai_lab.histories._fetch import fetch, stream
 from projectai_lab.histories._files import Scan, load, load_all, save, scan
@@ -8,16 +14,49 @@ from projectai_lab.histories._follow import follow
 from projectai_lab.histories._history import History
 from projectai_lab.histories._refs import Ids, WorkflowRef
 
+if TYPE_CHECKING:
+    from projectai_lab.histories._export import export, exported, read_export
+    from projectai_lab.histories._ocel import to_ocel
+    from projectai_lab.histories._trace import to_trace
+    from projectai_lab.histories._writer import Export
+    from projectai_lab.histories._xes import to_xes
+
 __all__ = [
+    "Export",
     "History",
     "Ids",
     "Scan",
     "WorkflowRef",
+    "export",
+    "exported",
     "fetch",
     "follow",
     "load",
     "load_all",
+    "read_export",
     "save",
     "scan",
     "stream",
+    "to_ocel",
+    "to_trace",
+    "to_xes",
 ]
+_HOMES = {
+    "Export": "_writer",
+    "export": "_export",
+    "exported": "_export",
+    "read_export": "_export",
+    "to_ocel": "_ocel",
+    "to_trace": "_trace",
+    "to_xes": "_xes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Container, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -70,12 +70,13 @@ async def stream(
     clock: str | None = None,
     cache: Folder | None = None,
     gone: list[Ids] | None = None,
+    skip: Container[str | None] = (),
 ) -> AsyncGenerator[History]:
     """Yield the histories of a List Filter or of ids, in that order, as they come.
 
     At most `concurrency` are being fetched and twice as many held, however many there are: a slow
-    consumer makes it wait. Runs that are gone by then are logged and appended to `gone`; `cache`
-    is as for `fetch`.
+    consumer makes it wait. Runs that are gone by then are logged and appended to `gone`, those
+    whose Run Id is in `skip` are passed over; `cache` is as for `fetch`.
 
     >>> async for history in histories.stream(client, query):                 # doctest: +SKIP
     ...     tables.events(history)
@@ -90,6 +91,8 @@ async def stream(
             async for ids in refs:
                 if (looked := looked + 1) % _LET_OTHERS_EVERY == 0:
                     await asyncio.sleep(0)
+                if ids[1] in skip:
+                    continue
                 ahead.append(reader.kept(*ids) or asyncio.create_task(reader.read(ids, free)))
                 if len(ahead) == 2 * concurrency and (one := await _next(client, ahead, gone)):
                     yield one

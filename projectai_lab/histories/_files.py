@@ -38,17 +38,21 @@ def save(history: WorkflowHistory, path: str | os.PathLike[str]) -> Path:
     >>> histories.save(history, "req-1.json")                                  # doctest: +SKIP
     """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as file:
+        file.write(f"{as_json(history, indent=2)}\n".encode())
+    return path
+
+
+def as_json(history: WorkflowHistory, indent: int | None = None) -> str:
+    """Return the JSON that `save` writes."""
     origin = {
         "workflow_id": history.workflow_id,
         "run_id": history.run_id,
         "namespace": getattr(history, "namespace", None),
         "clock": getattr(history, "clock", None),
     }
-    text = json.dumps({KEY: origin} | history.to_json_dict(), indent=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as file:
-        file.write(f"{text}\n".encode())
-    return path
+    return json.dumps({KEY: origin} | history.to_json_dict(), indent=indent)
 
 
 def load(path: str | os.PathLike[str], workflow_id: str | None = None) -> History:

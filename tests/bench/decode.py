@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -60,9 +60,14 @@ def _row(
 
 def copies(events: int) -> list[WorkflowHistory]:
     """Return copies of a recorded three-activity run, each under its own ids."""
+    return list(each_copy(events))
+
+
+def each_copy(events: int) -> Iterator[WorkflowHistory]:
+    """Yield them one by one, for more than memory should hold."""
     recorded = histories.load(DATA / "clean.json")
     count = -(-events // len(recorded.events))
-    return [_copy(recorded, number) for number in range(count)]
+    return (_copy(recorded, number) for number in range(count))
 
 
 def _copy(recorded: WorkflowHistory, number: int) -> WorkflowHistory:
