@@ -16,7 +16,11 @@ from projectai_lab.errors import NotebookError
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-SMALL: dict[str, dict[str, Any]] = {"03_retry_and_latency": {"replicates": 2}}
+SMALL: dict[str, dict[str, Any]] = {
+    "03_retry_and_latency": {"replicates": 2},
+    "04_history_at_scale": {"runs": 12, "executions": 300},
+    "05_compare_and_mine": {"runs": 24},
+}
 
 
 def parameters(notebook: Path, tmp_path: Path) -> dict[str, Any]:
