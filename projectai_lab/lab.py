@@ -8,8 +8,9 @@ import difflib
 import os
 import weakref
 from collections.abc import Callable, Iterable
+from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from temporalio.client import Client
 from temporalio.testing import TimeSkipper
@@ -26,6 +27,9 @@ from projectai_lab.errors import WorkflowDefinitionError
 from projectai_lab.worker import BackgroundWorker
 from projectai_lab.worker_process import WorkerProcess
 from projectai_lab.worker_spec import WorkerSpec
+
+if TYPE_CHECKING:
+    from projectai_lab.histories import Export, WorkflowRef
 
 AnyWorker = BackgroundWorker | WorkerProcess
 _OPEN: weakref.WeakSet[Lab] = weakref.WeakSet()
@@ -208,6 +212,15 @@ class Lab(LabClient):
             f"the worker on Task Queue {task_queue!r} has no Workflow Type {workflow_type!r}; "
             f"{hint} Register it: lab.start_worker(workflows=[…])"
         )
+
+    def export_histories(
+        self, query: str | Iterable[WorkflowRef], to: str | PathLike[str], **options: Any
+    ) -> Export:
+        """Export as `LabClient` does; the Lab's attempt log goes along, unless `recorder` is given.
+
+        >>> lab.export_histories("WorkflowType = 'ExampleWorkflow'", "study")
+        """
+        return super().export_histories(query, to, **{"recorder": self.attempts, **options})
 
     def close(self) -> None:
         """Drain the workers, stop the server that this Lab started, end its thread."""

@@ -80,7 +80,7 @@ def test_each_history_is_a_file_that_loads_and_replays(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "out")
     back = [histories.load(tmp_path / "out" / f"{run.run_id}.json") for run in saved]
     assert back == saved
-    assert {run.run_id for run in histories.load_all(tmp_path / "export/histories")} == {
+    assert {run.run_id for run in histories.load_all(tmp_path / "export")} == {
         run.run_id for run in saved
     }
     replayer = Replayer(workflows=[ExampleWorkflow])

@@ -375,3 +375,17 @@ def test_golden_files_hold_nothing_of_the_machine_that_recorded_them() -> None:
         content = path.read_text()
         assert not re.search(r"stackTrace|site-packages|\.py\b", content), path.name
         assert all(host.startswith("lab") for host in re.findall(r"@([\w.-]+)", content))
+
+
+def test_a_history_shows_itself_in_one_line() -> None:
+    shown = repr(golden("clean"))
+    assert shown == f"<History of 'clean', {len(golden('clean').events)} events, clock 'fast'>"
+
+
+def test_a_folder_that_only_looks_like_an_export_is_read_whole(tmp_path: Path) -> None:
+    histories.save(golden("clean"), tmp_path / "histories" / "clean.json")
+    histories.save(golden("mixed"), tmp_path / "mixed.json")
+    (tmp_path / "manifest.json").write_text('{"somebody": "else"}')
+    found, bad = histories.scan(tmp_path)
+    assert [one.workflow_id for one in found] == ["clean", "mixed"]
+    assert [Path(path).name for path in bad["path"]] == ["manifest.json"]

@@ -122,7 +122,9 @@ def _each(path: Path) -> Iterator[tuple[str, History | UnusableError]]:
     if not path.is_dir():
         yield from _in_file(str(path), _read(path))
         return
-    files = [one for one in sorted(path.rglob("*")) if one.is_file() and one.name[0] != "."]
+    # An export keeps its histories in a folder of their own, beside its tables.
+    folder = path / "histories" if _is_export(path) else path
+    files = [one for one in sorted(folder.rglob("*")) if one.is_file() and one.name[0] != "."]
     if not files:
         raise HistoryFileError(f"there is no file in the folder {path}", path=path)
     for file in files:
@@ -132,6 +134,14 @@ def _each(path: Path) -> Iterator[tuple[str, History | UnusableError]]:
             yield str(file), UnusableError(f"cannot be read ({error.strerror})")
         else:
             yield from _in_file(str(file), content)
+
+
+def _is_export(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and "projectai_lab_export" in manifest
 
 
 def _distinct(path: Path) -> Iterator[tuple[str, History | UnusableError]]:

@@ -56,7 +56,7 @@ class Later(Sequence[HistoryEvent]):
         return repr(self._events)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class History(WorkflowHistory):
     """The SDK's history, and where it was made.
 
@@ -76,3 +76,7 @@ class History(WorkflowHistory):
                 if failed.cause == reset and failed.new_run_id:
                     return failed.new_run_id
         return WorkflowHistory(self.workflow_id, self.events).run_id
+
+    def __repr__(self) -> str:
+        clock = f", clock {self.clock!r}" if self.clock else ""
+        return f"<History of {self.workflow_id!r}, {len(self.events)} events{clock}>"

@@ -32,7 +32,7 @@ class Export:
     rows: dict[str, int]
     gone: list[Ids]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         counts = {"added": self.added, "renewed": self.renewed}
         news = ", ".join(f"{count} runs {word}" for word, count in counts.items() if count)
         left = f", {self.open} still open" if self.open else ""

@@ -122,8 +122,8 @@ def _free_spot(line: Points, half: float, taken: list[tuple[float, ...]]) -> tup
 
     last = len(line) - 1
     # On a level arrow between neighbours it would hide the head: it stands above.
-    raised = line + [0, 0.13 if np.ptp(line[:, 1]) < 0.05 else 0]
-    spots = [raised[round(share * last)].tolist() for share in _LABEL_AT]
+    raised = 0.13 if np.ptp(line[:, 1]) < 0.05 else 0.0
+    spots = [(line[round(share * last)] + np.array([0, raised])).tolist() for share in _LABEL_AT]
     x, y = min([(x, y) for x, y in spots], key=covered)
     taken.append((x, y, half, 0.08))
     return x, y
