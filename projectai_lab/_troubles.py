@@ -183,6 +183,12 @@ async def who_polls(
     )
 
 
+async def alive_workers(client: Client, task_queue: str) -> list[str]:
+    """Return the identities of the workers on a Task Queue whose heartbeats say that they live."""
+    beats = await _heartbeats(client, task_queue) or []
+    return sorted(beat.worker_identity for beat in beats if _is_alive(beat))
+
+
 async def _heartbeats(client: Client, task_queue: str) -> list[WorkerHeartbeat] | None:
     """Return the last heartbeat of each worker on the queue; None where the server keeps none."""
     quoted = task_queue.replace('"', '""')

@@ -18,6 +18,7 @@ from temporalio.testing import TimeSkipper
 from projectai_lab import _html
 from projectai_lab._connect import connect
 from projectai_lab._loop import LoopThread, logger
+from projectai_lab._troubles import alive_workers
 from projectai_lab.activities import AICallable
 from projectai_lab.attempts import AttemptLog
 from projectai_lab.client import LabClient
@@ -36,6 +37,12 @@ _OPEN: weakref.WeakSet[Lab] = weakref.WeakSet()
 _OPEN_ALREADY = (
     "another Lab is open in this process, at %s on Task Queue %r, and goes on beside this one; "
     "a cell that is run again may begin with Lab.close_all()"
+)
+
+_SHARED = (
+    "Task Queue %r has another worker already (%s): what that takes is not in this Lab's attempt "
+    "log, so some attempts will be NA; for a queue of your own set TEMPORAL_TASK_QUEUE, or "
+    "Lab.open(task_queue=…)"
 )
 
 
@@ -145,6 +152,7 @@ class Lab(LabClient):
                 lab._closing.callback(lab.attempts.close)
             lab._closing.callback(lab._close_workers)
             if worker:
+                lab._tell_of_others()
                 lab.start_worker(**worker_options)
             undo.pop_all()
             return lab
@@ -195,6 +203,14 @@ class Lab(LabClient):
         if old:
             old.close()
         return worker
+
+    def _tell_of_others(self) -> None:
+        """Say who else takes tasks of the Task Queue, on a server that is not this Lab's alone."""
+        if self.server or not self.attempts:
+            return
+        others = self.within(lambda: alive_workers(self.client, self.task_queue))
+        if others:
+            logger.warning(_SHARED, self.task_queue, ", ".join(others))
 
     def _close_workers(self) -> None:
         while self.workers:

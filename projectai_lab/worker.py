@@ -190,10 +190,11 @@ async def until_polling(worker: Worker, task: asyncio.Task[None]) -> None:
         await asyncio.sleep(0.002)
 
 
-class _OneLine(logging.Formatter):
+class OneLine(logging.Formatter):
     """One line a record: an activity's failure without the SDK's own frames of its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record's message and, of an exception, its last line."""
         text = re.split(r" \(?\{'", record.getMessage(), maxsplit=1)[0]
         about = getattr(record, "temporal_activity", None) or {}
         if about:
@@ -213,7 +214,7 @@ class _LogTail(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -57,6 +57,7 @@ LAW: dict[str, set[str]] = {
     "lab": {
         "errors", "config", "models", "histories", "attempts", "activities", "workflows", "client",
         "devserver", "worker", "worker_spec", "worker_process", "_loop", "_html", "_connect",
+        "_troubles",
     },
     "controller": {
         "errors", "config", "models", "client", "workflows", "_loop", "_connect", "_troubles",

@@ -148,6 +148,33 @@ def test_opening_again_tells_of_the_lab_that_is_open_and_close_all_ends_both(
     assert repr(second).endswith(", closed>")
 
 
+def test_a_queue_that_another_worker_polls_is_told(
+    config: LabConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Lab.connect(config) as first:
+        assert isinstance(first.worker, BackgroundWorker)
+        identity = first.worker.identity
+
+        def told() -> list[str]:
+            with Lab.connect(config):
+                return [line for line in zoo.told(caplog) if "another worker already" in line]
+
+        # Heard of by its heartbeat, which comes within a second.
+        (line,) = zoo.until(told)
+    assert line.startswith(f"Task Queue {config.task_queue!r} has another worker already")
+    assert identity in line
+    assert "TEMPORAL_TASK_QUEUE" in line
+
+
+def test_a_queue_of_ones_own_is_not_spoken_of(
+    config: LabConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        with Lab.connect(config) as lab:
+            assert lab.execute_workflow(ExampleWorkflow.run, REQUEST, timeout=20).success
+    assert zoo.told(caplog) == []
+
+
 HOST: Any = "host:7233"
 FIVE: Any = 5
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from temporalio import activity
 
-from projectai_lab import Lab, LabConfig, WorkflowInput
+from projectai_lab import FaultPlan, Lab, LabConfig, WorkflowInput
 from projectai_lab.attempts import AttemptLog
 from projectai_lab.errors import NoWorkerError, WorkerStartError, WorkflowDefinitionError
 from projectai_lab.worker_process import WorkerProcess, _environment, import_path
@@ -85,6 +85,19 @@ def test_a_killed_worker_leaves_the_start_of_its_attempt_and_the_next_one_takes_
     first, second = lab.attempts.records()
     assert (first["attempt"], first["pid"], first.get("outcome")) == (1, worker.pid, None)
     assert (second["attempt"], second["pid"], second["outcome"]) == (2, os.getpid(), "COMPLETED")
+
+
+def test_a_failed_attempt_is_one_line_of_its_output(lab: Lab) -> None:
+    worker = lab.start_worker(process=True)
+    faults = FaultPlan(fail_first={"simulate_ai_call": 1})
+    request = WorkflowInput("text", "u-1", faults=faults)
+    handle = lab.start_workflow(ExampleWorkflow.run, request)
+    assert handle.result(timeout=30).success
+    told = [line for line in worker.logs().splitlines() if "WARNING" in line]
+    (line,) = [line for line in told if handle.id in line]
+    assert f"simulate_ai_call attempt 1 of {handle.id}: " in line
+    assert line.endswith("InjectedFault: planned failure of attempt 1")
+    assert "Traceback" not in worker.logs()
 
 
 def test_sigterm_lets_a_running_activity_finish(lab: Lab, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from projectai_lab.cli._common import DONE, TROUBLE, Commands, add_connection, c
 from projectai_lab.config import LabConfig
 from projectai_lab.devserver import CLOCKS, DevServer
 from projectai_lab.errors import ServerUnreachableError, WorkflowDefinitionError
-from projectai_lab.worker import make_worker, until_polling
+from projectai_lab.worker import OneLine, make_worker, until_polling
 from projectai_lab.worker_process import READY
 from projectai_lab.worker_spec import WorkerSpec
 
@@ -73,7 +73,9 @@ def run_server(arguments: argparse.Namespace) -> int:
 
 def run_worker(arguments: argparse.Namespace) -> int:
     """Run a worker in the foreground."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    to_terminal = logging.StreamHandler()
+    to_terminal.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[to_terminal])
     # Modules of the folder we were started in, as `python -m` would find them.
     sys.path.insert(0, os.getcwd())
     spec = WorkerSpec.build(
