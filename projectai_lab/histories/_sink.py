@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, TextIO
 import pandas as pd
 from temporalio.client import WorkflowHistory
 
+from projectai_lab._atomic import replaced
 from projectai_lab.errors import ExportError, TableError
-from projectai_lab.histories._atomic import replaced
 from projectai_lab.histories._history import History
 
 Runs = WorkflowHistory | Iterable[WorkflowHistory]
