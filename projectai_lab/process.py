@@ -128,8 +128,8 @@ _State = tuple[int, tuple[int, ...]]
 
 
 def _runs_and_steps(histories: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
-    found = list(histories) if isinstance(histories, Iterable) else [histories]
-    runs, steps = tables.validate(tables.executions(found)), tables.activities(found)
+    built = tables.build(histories, only=["executions", "activities"])
+    runs, steps = tables.validate(built["executions"]), built["activities"]
     if len(clocks(steps)) > 1:
         runs["duration_s"] = float("nan")
     return runs, steps

@@ -27,6 +27,7 @@ LAW: dict[str, set[str]] = {
     "models": set(),
     "_html": set(),
     "_atomic": set(),
+    "_words": set(),
     "_watchdog": set(),
     "config": {"errors"},
     "_loop": {"errors"},
@@ -69,8 +70,8 @@ LAW: dict[str, set[str]] = {
     "latency": {"errors", "tables", "_frames"},
     "process": {"tables", "_frames"},
     "lint": {"tables", "retries"},
-    "compare": {"errors", "tables", "latency", "process", "_frames"},
-    "plots": {"tables", "retries", "latency", "_frames"},
+    "compare": {"errors", "tables", "latency", "process", "_frames", "_words"},
+    "plots": {"tables", "retries", "latency", "_frames", "_words"},
     # Replay is asynchronous, and the scan must know the secrets that could have come in.
     "capsule": {
         "errors", "config", "histories", "tables", "plots", "_atomic", "_loop", "_html",

@@ -9,7 +9,8 @@ import pandas as pd
 
 from projectai_lab import tables
 from projectai_lab._frames import ACTIVITIES, names, need
-from projectai_lab.compare._comparison import Comparison, clock_trouble, listed, many, named
+from projectai_lab._words import many
+from projectai_lab.compare._comparison import Comparison, clock_trouble, listed, named
 from projectai_lab.compare._shift import Pair, Shift, of_means, of_quantiles, of_rates
 from projectai_lab.compare._variants import variants
 from projectai_lab.errors import TableError

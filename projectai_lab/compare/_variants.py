@@ -10,6 +10,7 @@ from projectai_lab import process
 from projectai_lab.compare._comparison import listed
 
 CHANGES = ("kept", "gained", "lost")
+_EXAMPLE = ("workflow_id", "run_id")
 
 
 def variants(a: Any, b: Any) -> pd.DataFrame:
@@ -33,6 +34,3 @@ def variants(a: Any, b: Any) -> pd.DataFrame:
     )
     order = (shares["share_a"] + shares["share_b"]).sort_values(ascending=False, kind="stable")
     return table.loc[order.index].reset_index(drop=True)
-
-
-_EXAMPLE = ("workflow_id", "run_id")
