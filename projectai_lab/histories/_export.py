@@ -14,15 +14,15 @@ from projectai_lab.histories import _manifest, _part
 from projectai_lab.histories._bar import Bar
 from projectai_lab.histories._part import FORMATS, READERS
 from projectai_lab.histories._refs import Ids
-from projectai_lab.histories._sink import BATCH_EVENTS, Record, Runs, batches
+from projectai_lab.histories._sink import BATCH_EVENTS, Histories, batches
 from projectai_lab.histories._writer import Export, Writer
 
 
 def export(
-    runs: Runs,
+    histories: Histories,
     to: str | os.PathLike[str],
     *,
-    recorder: Iterable[Record] | None = None,
+    recorder: Iterable[tables.Record] | None = None,
     query: str | None = None,
     gone: Collection[Ids] = (),
     server: str | None = None,
@@ -48,7 +48,7 @@ def export(
     with _manifest.claimed(folder):
         writer = Writer(folder, query, chosen, recorder)
         with Bar(unit="run", delay=1.0, disable=not progress, leave=False) as bar:
-            for batch in batches(runs, part_events, unless=writer.holds):
+            for batch in batches(histories, part_events, unless=writer.holds):
                 writer.add(batch, gone)
                 bar.update(len(batch))
         return writer.finish(gone, server)

@@ -13,7 +13,7 @@ from temporalio.client import WorkflowHistory
 from projectai_lab import tables
 from projectai_lab.histories import _manifest, _part
 from projectai_lab.histories._refs import Ids
-from projectai_lab.histories._sink import Record, by_run, records_of
+from projectai_lab.histories._sink import by_run, records_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Writer:
         folder: Path,
         query: str | None,
         formats: tuple[str, ...],
-        recorder: Iterable[Record] | None,
+        recorder: Iterable[tables.Record] | None,
     ) -> None:
         schemas = {name: str(df.attrs["schema"]) for name, df in tables.build([]).items()}
         self._folder, self._formats = folder, formats
@@ -98,7 +98,7 @@ class Writer:
     def _write(
         self,
         runs: Sequence[WorkflowHistory],
-        before: Sequence[Record],
+        before: Sequence[tables.Record],
         gone: Collection[Ids],
         old: _part.Part | None = None,
     ) -> None:
@@ -115,8 +115,8 @@ class Writer:
         self._part_of |= {run.run_id: part["name"] for run in runs}
 
     def _records_of(
-        self, runs: Sequence[WorkflowHistory], before: Sequence[Record]
-    ) -> list[Record] | None:
+        self, runs: Sequence[WorkflowHistory], before: Sequence[tables.Record]
+    ) -> list[tables.Record] | None:
         now = records_of(runs, self._records)
         if not before:
             return now

@@ -21,9 +21,9 @@ _SEVERITY = pd.CategoricalDtype(pd.Index(SEVERITIES, dtype="str"), ordered=True)
 
 
 def findings(
-    histories: Any,
+    histories: tables.Histories,
     *,
-    recorder: Iterable[dict[str, Any]] | None = None,
+    recorder: Iterable[tables.Record] | None = None,
     non_idempotent: Collection[str] = (),
     long_s: float = 60.0,
 ) -> pd.DataFrame:
@@ -70,8 +70,8 @@ def rules() -> pd.DataFrame:
 
 
 def _facts(
-    histories: Any,
-    recorder: Iterable[dict[str, Any]] | None,
+    histories: tables.Histories,
+    recorder: Iterable[tables.Record] | None,
     non_idempotent: frozenset[str],
     long_s: float,
 ) -> Facts:
