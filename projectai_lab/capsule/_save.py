@@ -69,16 +69,8 @@ def save(
         secrets = _secrets.scan(folder, runs, frames)
         if secrets and not accept_secrets:
             raise _refusal(path, secrets)
-        facts = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": _versions(server),
-            "clock": ", ".join(sorted({getattr(run, "clock", None) or "unknown" for run in runs})),
-            "runs": len(runs),
-            "tables": list(frames),
-            "figures": recipes,
-            "accepted_secrets": secrets,
-        }
-        return _archive.write(path, folder, facts)
+        facts = {**_facts(runs, server), "tables": list(frames), "figures": recipes}
+        return _archive.write(path, folder, {**facts, "accepted_secrets": secrets})
 
 
 def _runs(histories: tables_of.Histories) -> list[Any]:
@@ -139,6 +131,15 @@ def _put(folder: Path, name: str, data: bytes) -> None:
     file = folder / name
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(data)
+
+
+def _facts(runs: list[Any], server: str | None) -> dict[str, Any]:
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": _versions(server),
+        "clock": ", ".join(sorted({getattr(run, "clock", None) or "unknown" for run in runs})),
+        "runs": len(runs),
+    }
 
 
 def _versions(server: str | None) -> dict[str, str]:
