@@ -117,7 +117,7 @@ class LabClient(Connection):
     def list_workflows(
         self, query: str = "", *, limit: int | None = None
     ) -> list[WorkflowExecution]:
-        """Return the Workflow Executions of a visibility query, newest first."""
+        """Return the Workflow Executions of a List Filter, newest first."""
 
         async def collect() -> list[WorkflowExecution]:
             found = self.client.list_workflows(query, limit=limit, rpc_timeout=_RPC_TIMEOUT)
@@ -138,7 +138,7 @@ class LabClient(Connection):
         progress: bool = True,
         cache: str | os.PathLike[str] | None = None,
     ) -> list[histories.History]:
-        """Fetch the histories of a visibility query, of Workflow Ids or of handles, many at once.
+        """Fetch the histories of a List Filter, of Workflow Ids or of handles, many at once.
 
         `cache` is a folder that keeps those of closed runs, so that each is fetched once; see
         `histories.fetch`.
@@ -165,7 +165,7 @@ class LabClient(Connection):
         concurrency: int = 50,
         **options: Any,
     ) -> histories.Export:
-        """Export what a visibility query finds, or Workflow Ids; options as `histories.export`.
+        """Export what a List Filter finds, or ids; options as `histories.export`.
 
         Closed runs that the folder holds already are not fetched again; runs that are gone by the
         time they are fetched stand in the manifest.

@@ -20,7 +20,7 @@ _OPEN = ("RUNNING", "PAUSED")
 _SIGNS = {"?": (0, 1), "*": (0, None), "+": (1, None)}
 
 
-def directly_follows(histories: Any) -> pd.DataFrame:
+def directly_follows(histories: tables.Histories) -> pd.DataFrame:
     """Return how often an activity type came right after another: one row per pair that occurs.
 
     Columns: source (NA: the run began), target (NA: the run closed), count, share (of all that
@@ -51,7 +51,7 @@ def directly_follows(histories: Any) -> pd.DataFrame:
     return edges
 
 
-def variants(histories: Any) -> pd.DataFrame:
+def variants(histories: tables.Histories) -> pd.DataFrame:
     """Return the sequences of activity types that occur: one row per variant, most frequent first.
 
     Columns: variant ("a → b ×3 → c"; "" for runs without activities), activities (how many), count
@@ -83,7 +83,9 @@ def variants(histories: Any) -> pd.DataFrame:
     return found
 
 
-def conformance(histories: Any, order: Sequence[str | Collection[str]]) -> pd.DataFrame:
+def conformance(
+    histories: tables.Histories, order: Sequence[str | Collection[str]]
+) -> pd.DataFrame:
     """Return whether each run keeps to a declared order of activity types: one row per run.
 
     `order` lists activity types; "a?" may be left out, "a+" may repeat, "a*" may do both; a set or
@@ -127,9 +129,9 @@ _Group = tuple[_Atom, ...]
 _State = tuple[int, tuple[int, ...]]
 
 
-def _runs_and_steps(histories: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
-    found = list(histories) if isinstance(histories, Iterable) else [histories]
-    runs, steps = tables.validate(tables.executions(found)), tables.activities(found)
+def _runs_and_steps(histories: tables.Histories) -> tuple[pd.DataFrame, pd.DataFrame]:
+    built = tables.build(histories, only=["executions", "activities"])
+    runs, steps = tables.validate(built["executions"]), built["activities"]
     if len(clocks(steps)) > 1:
         runs["duration_s"] = float("nan")
     return runs, steps

@@ -26,6 +26,8 @@ LAW: dict[str, set[str]] = {
     "errors": set(),
     "models": set(),
     "_html": set(),
+    "_atomic": set(),
+    "_words": set(),
     "_watchdog": set(),
     "config": {"errors"},
     "_loop": {"errors"},
@@ -36,7 +38,7 @@ LAW: dict[str, set[str]] = {
     "activities": {"models", "faults"},
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
-    "histories": {"errors", "tables", "_connect"},
+    "histories": {"errors", "tables", "_atomic", "_connect", "_words"},
     "_calls": {"errors", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
     "handle": {
@@ -69,10 +71,12 @@ LAW: dict[str, set[str]] = {
     "latency": {"errors", "tables", "_frames"},
     "process": {"tables", "_frames"},
     "lint": {"tables", "retries"},
-    "compare": {"errors", "tables", "latency", "process", "_frames"},
-    "plots": {"tables", "retries", "latency", "_frames"},
+    "compare": {"errors", "tables", "latency", "process", "_frames", "_words"},
+    "plots": {"tables", "retries", "latency", "_frames", "_words"},
     # Replay is asynchronous, and the scan must know the secrets that could have come in.
-    "capsule": {"errors", "config", "histories", "tables", "plots", "_loop", "_html"},
+    "capsule": {
+        "errors", "config", "histories", "tables", "plots", "_atomic", "_loop", "_html",
+    },
     "_notebook_files": {"errors"},
     "notebooks": {"errors", "_notebook_files"},
     "__init__": {"config", "errors", "lab", "controller", "models", "_loop"},

@@ -169,7 +169,7 @@ def test_an_open_run_that_has_grown_is_written_again(tmp_path: Path) -> None:
     assert (done.open, histories.exported(tmp_path)) == (2, {golden("clean").run_id})
     later = [golden("mixed"), golden("timeouts", events=9)]
     done = histories.export(later, tmp_path, recorder=[])
-    assert str(done).startswith("1 runs renewed: ")
+    assert str(done).startswith("1 run renewed: ")
     assert str(done).endswith("3 runs with 78 events, 1 still open")
     assert names(tmp_path) == ["part-00001"]
     assert not [file for file in files(tmp_path) if "part-00000" in file]

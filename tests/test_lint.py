@@ -304,7 +304,7 @@ def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(TableError, match="give each run once"):
         lint.findings([golden("clean"), golden("clean")])
     with pytest.raises(TableError, match="expected histories"):
-        lint.findings(["clean"])
+        lint.findings(["clean"])  # type: ignore[list-item]
 
 
 @activity.defn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import projectai_lab
 from projectai_lab.cli import main
 
 ROOT = Path(__file__).parent.parent
+GOLDEN = sorted((ROOT / "tests" / "data").glob("*.json"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -62,6 +64,23 @@ def test_the_steps_for_a_workflow_and_an_activity_work_as_written(workbench: Pat
     finally:
         notebook["lab"].close()
     assert len(files) == 2
+
+
+def test_what_can_be_done_with_histories_runs_without_a_server(
+    workbench: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for cohort in ("before", "after"):
+        (workbench / cohort).mkdir()
+        for file in GOLDEN:
+            shutil.copy(file, workbench / cohort)
+    (example,) = code(section("What you can do with histories"))
+    assert len(example.splitlines()) <= 15
+    exec(compile(example, "README", "exec"), {})
+    told = capsys.readouterr().out
+    assert told.startswith(f"b ({len(GOLDEN)} runs) against a ({len(GOLDEN)} runs): ")
+    assert {file.name for file in workbench.iterdir()} == {
+        *("before", "after", "study", "study.zip", "after.trace.json"),
+    }
 
 
 def test_each_has_four_steps() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from projectai_lab._atomic import replaced
 from projectai_lab.errors import CapsuleError
 
 FORMAT = "projectai_lab/capsule/1"
@@ -30,15 +30,11 @@ def write(path: Path, folder: Path, facts: Mapping[str, Any]) -> Path:
     members = {name: _entry(files[name].read_bytes()) for name in sorted(files)}
     manifest = {"format": FORMAT, **facts, "members": members}
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with zipfile.ZipFile(half, "w") as archive:
-            archive.writestr(_info(MANIFEST), json.dumps(manifest, indent=2) + "\n")
-            for name in members:
-                archive.writestr(_info(name), files[name].read_bytes())
-        return half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
+    with replaced(path) as half, zipfile.ZipFile(half, "w") as archive:
+        archive.writestr(_info(MANIFEST), json.dumps(manifest, indent=2) + "\n")
+        for name in members:
+            archive.writestr(_info(name), files[name].read_bytes())
+    return path
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -27,13 +27,13 @@ _UNSAFE = r"[^A-Za-z0-9_.-]"
 
 def save(
     path: str | os.PathLike[str],
-    histories: Any,
+    histories: tables_of.Histories,
     *,
     tables: Mapping[str, pd.DataFrame] | None = None,
     figures: Mapping[str, _parts.Recipe] | None = None,
     notebook: str | os.PathLike[str] | None = None,
     parameters: Mapping[str, Any] | None = None,
-    recorder: Iterable[dict[str, Any]] | None = None,
+    recorder: Iterable[tables_of.Record] | None = None,
     server: str | None = None,
     accept_secrets: bool = False,
 ) -> Path:
@@ -69,20 +69,12 @@ def save(
         secrets = _secrets.scan(folder, runs, frames)
         if secrets and not accept_secrets:
             raise _refusal(path, secrets)
-        facts = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": _versions(server),
-            "clock": ", ".join(sorted({getattr(run, "clock", None) or "unknown" for run in runs})),
-            "runs": len(runs),
-            "tables": list(frames),
-            "figures": recipes,
-            "accepted_secrets": secrets,
-        }
-        return _archive.write(path, folder, facts)
+        facts = {**_facts(runs, server), "tables": list(frames), "figures": recipes}
+        return _archive.write(path, folder, {**facts, "accepted_secrets": secrets})
 
 
-def _runs(histories: Any) -> list[Any]:
-    found = list(histories) if isinstance(histories, Iterable) else [histories]
+def _runs(histories: tables_of.Histories) -> list[Any]:
+    found: list[Any] = list(histories) if isinstance(histories, Iterable) else [histories]
     whole = tables_of.validate(tables_of.executions(found))
     if len(whole) != len(found) or not found:
         raise CapsuleError(
@@ -93,11 +85,11 @@ def _runs(histories: Any) -> list[Any]:
     return found
 
 
-def _write_runs(folder: Path, runs: list[Any], records: list[dict[str, Any]] | None) -> None:
+def _write_runs(folder: Path, runs: list[Any], records: list[tables_of.Record] | None) -> None:
     for number, run in enumerate(runs, start=1):
         histories_of.save(run, folder / "histories" / f"{number:06}.json")
     if records is not None:
-        lines = (json.dumps(_parts.as_json("recorder", record)) + "\n" for record in records)
+        lines = (json.dumps(_parts.as_json("recorder", dict(record))) + "\n" for record in records)
         (folder / "attempts.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
@@ -139,6 +131,15 @@ def _put(folder: Path, name: str, data: bytes) -> None:
     file = folder / name
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(data)
+
+
+def _facts(runs: list[Any], server: str | None) -> dict[str, Any]:
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": _versions(server),
+        "clock": ", ".join(sorted({getattr(run, "clock", None) or "unknown" for run in runs})),
+        "runs": len(runs),
+    }
 
 
 def _versions(server: str | None) -> dict[str, str]:

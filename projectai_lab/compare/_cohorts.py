@@ -9,10 +9,12 @@ import pandas as pd
 
 from projectai_lab import tables
 from projectai_lab._frames import ACTIVITIES, names, need
-from projectai_lab.compare._comparison import Comparison, clock_trouble, listed, many, named
+from projectai_lab._words import many
+from projectai_lab.compare._comparison import Comparison, clock_trouble, listed, named
 from projectai_lab.compare._shift import Pair, Shift, of_means, of_quantiles, of_rates
 from projectai_lab.compare._variants import variants
 from projectai_lab.errors import TableError
+from projectai_lab.tables import Histories, Record
 
 _QUANTILES = {"median": 0.5, "p95": 0.95}
 _MEASURES = (*_QUANTILES, "attempts", "failure_rate")
@@ -21,12 +23,12 @@ _SIDES = pd.CategoricalDtype(pd.Index(("both", "a", "b"), dtype="str"))
 
 
 def cohorts(
-    a: Any,
-    b: Any,
+    a: Histories,
+    b: Histories,
     *,
     by: str | Iterable[str] = "activity_type",
     column: str = "total_s",
-    recorder: Iterable[dict[str, Any]] | None = None,
+    recorder: Iterable[Record] | None = None,
     confidence: float = 0.95,
     resamples: int = 1999,
     seed: int = 0,

@@ -61,8 +61,3 @@ def named(words: Iterable[str]) -> str:
     found = list(words)
     rest = len(found) - _MOST_NAMED
     return ", ".join(found[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def many(number: int, noun: str) -> str:
-    """Return "1 run", "2 runs"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

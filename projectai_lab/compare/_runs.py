@@ -10,6 +10,7 @@ import pandas as pd
 
 from projectai_lab import tables
 from projectai_lab.compare._comparison import Comparison, clock_trouble, listed, named
+from projectai_lab.tables import Histories
 
 _STEP = ["kind", "name", "nth"]
 _CHANGES = ("same", "outcome", "moved", "removed", "added")
@@ -33,7 +34,7 @@ _SOURCES = {
 }
 
 
-def runs(a: Any, b: Any) -> Comparison:
+def runs(a: Histories, b: Histories) -> Comparison:
     """Compare two histories: what b has more, less, elsewhere, with another end or at another pace.
 
     Steps are the run itself, its activities, timers, Child Workflows and Signals, in the order of

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from projectai_lab import process
 from projectai_lab.compare._comparison import listed
+from projectai_lab.tables import Histories
 
 CHANGES = ("kept", "gained", "lost")
+_EXAMPLE = ("workflow_id", "run_id")
 
 
-def variants(a: Any, b: Any) -> pd.DataFrame:
+def variants(a: Histories, b: Histories) -> pd.DataFrame:
     """Return the variants of two cohorts of histories: one row each, most frequent first.
 
     Columns: variant, change (kept; gained: only b has it; lost: only a), count_a, count_b, share_a,
@@ -33,6 +33,3 @@ def variants(a: Any, b: Any) -> pd.DataFrame:
     )
     order = (shares["share_a"] + shares["share_b"]).sort_values(ascending=False, kind="stable")
     return table.loc[order.index].reset_index(drop=True)
-
-
-_EXAMPLE = ("workflow_id", "run_id")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from temporalio.api.history.v1 import History as Events
 
-from projectai_lab.histories._atomic import replaced
+from projectai_lab._atomic import replaced
 from projectai_lab.histories._history import CLOSES, History, Later
 
 

@@ -5,28 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 from projectai_lab import tables
 from projectai_lab.errors import ExportError
 from projectai_lab.histories import _manifest, _part
+from projectai_lab.histories._bar import Bar
 from projectai_lab.histories._part import FORMATS, READERS
 from projectai_lab.histories._refs import Ids
-from projectai_lab.histories._sink import BATCH_EVENTS, Record, Runs, batches
+from projectai_lab.histories._sink import BATCH_EVENTS, Histories, batches
 from projectai_lab.histories._writer import Export, Writer
-
-# tqdm's own monitor thread would outlive the bar.
-_Bar: Any = type("_Bar", (tqdm,), {"monitor_interval": 0})
 
 
 def export(
-    runs: Runs,
+    histories: Histories,
     to: str | os.PathLike[str],
     *,
-    recorder: Iterable[Record] | None = None,
+    recorder: Iterable[tables.Record] | None = None,
     query: str | None = None,
     gone: Collection[Ids] = (),
     server: str | None = None,
@@ -51,8 +47,8 @@ def export(
     folder = Path(to)
     with _manifest.claimed(folder):
         writer = Writer(folder, query, chosen, recorder)
-        with _Bar(unit="run", delay=1.0, disable=not progress, leave=False) as bar:
-            for batch in batches(runs, part_events, unless=writer.holds):
+        with Bar(unit="run", delay=1.0, disable=not progress, leave=False) as bar:
+            for batch in batches(histories, part_events, unless=writer.holds):
                 writer.add(batch, gone)
                 bar.update(len(batch))
         return writer.finish(gone, server)

@@ -8,14 +8,13 @@ import os
 from collections import deque
 from collections.abc import AsyncGenerator, Container, Iterable
 from contextlib import aclosing
-from typing import Any
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHistoryEventAsyncIterator
 from temporalio.service import RPCError, RPCStatusCode
-from tqdm.auto import tqdm
 
 from projectai_lab.histories._answers import answered
+from projectai_lab.histories._bar import Bar
 from projectai_lab.histories._cache import Cache
 from projectai_lab.histories._history import History
 from projectai_lab.histories._listing import NOT_ALLOWED, count, listed
@@ -26,8 +25,6 @@ _Coming = History | asyncio.Task[History | Ids]
 _QUIET_BELOW, _QUIET_SECONDS = 20, 1.0
 # Reading the cache waits for nothing: all else on the loop, also a cancellation, would have to.
 _LET_OTHERS_EVERY = 100
-# tqdm's own monitor thread would outlive the bar.
-_Bar: Any = type("_Bar", (tqdm,), {"monitor_interval": 0})
 _log = logging.getLogger("projectai_lab")
 
 
@@ -53,7 +50,7 @@ async def fetch(
     refs = refs_of(query_or_ids)
     total = await _total(client, refs) if progress else 0
     quiet = total is not None and total < _QUIET_BELOW
-    with _Bar(total=total, unit="run", delay=_QUIET_SECONDS, disable=quiet, leave=False) as bar:
+    with Bar(total=total, unit="run", delay=_QUIET_SECONDS, disable=quiet, leave=False) as bar:
         coming = stream(client, refs, concurrency=concurrency, clock=clock, cache=cache)
         async with aclosing(coming):
             async for history in coming:

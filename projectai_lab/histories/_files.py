@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from temporalio.client import WorkflowHistory
 
+from projectai_lab._atomic import replaced
 from projectai_lab.errors import HistoryFileError
-from projectai_lab.histories._atomic import replaced
 from projectai_lab.histories._formats import KEY, UnusableError, histories_in
 from projectai_lab.histories._history import History
 

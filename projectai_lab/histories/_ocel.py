@@ -17,8 +17,7 @@ from temporalio.client import WorkflowHistory
 from projectai_lab import tables
 from projectai_lab.histories._ocel_log import Log, Related, object_id
 from projectai_lab.histories._sink import (
-    Record,
-    Runs,
+    Histories,
     batches,
     by_run,
     records_of,
@@ -39,7 +38,10 @@ Row = dict[str, Any]
 
 
 def to_ocel(
-    runs: Runs, path: str | os.PathLike[str], *, recorder: Iterable[Record] | None = None
+    histories: Histories,
+    path: str | os.PathLike[str],
+    *,
+    recorder: Iterable[tables.Record] | None = None,
 ) -> Path:
     """Write runs, activities and attempts, with workers and Task Queues, as related objects.
 
@@ -59,13 +61,15 @@ def to_ocel(
         tempfile.TemporaryFile("w+", encoding="utf-8", dir=path.parent) as spool,
     ):
         log = Log(file, spool)
-        for batch in batches(runs, _BATCH):
+        for batch in batches(histories, _BATCH):
             _add(log, batch, records_of(batch, records))
         log.end()
     return path
 
 
-def _add(log: Log, batch: Sequence[WorkflowHistory], records: Sequence[Record] | None) -> None:
+def _add(
+    log: Log, batch: Sequence[WorkflowHistory], records: Sequence[tables.Record] | None
+) -> None:
     """Write the objects and events of some runs."""
     of_run = {run["run_id"]: _add_run(log, run) for run in rows(tables.executions(batch))}
     ends = tables.events(batch)

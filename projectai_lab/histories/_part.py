@@ -18,7 +18,7 @@ from projectai_lab.errors import ExportError
 from projectai_lab.histories import _manifest
 from projectai_lab.histories._files import as_json
 from projectai_lab.histories._formats import UnusableError, histories_in
-from projectai_lab.histories._sink import Record, whole, whole_text
+from projectai_lab.histories._sink import whole, whole_text
 
 Part = dict[str, Any]
 HISTORIES, RECORDS = "histories", "attempt_log"
@@ -58,7 +58,7 @@ def write(
     folder: Path,
     name: str,
     runs: Sequence[WorkflowHistory],
-    records: Sequence[Record] | None,
+    records: Sequence[tables.Record] | None,
     formats: Sequence[str],
 ) -> Part:
     """Write a part and return its entry in the manifest; each file is whole or not there."""
@@ -96,7 +96,7 @@ def _write_histories(folder: Path, name: str, runs: Sequence[WorkflowHistory]) -
     return file
 
 
-def _write_records(folder: Path, name: str, records: Sequence[Record]) -> str:
+def _write_records(folder: Path, name: str, records: Sequence[tables.Record]) -> str:
     file = f"{RECORDS}/{name}.jsonl"
     with whole_text(folder / file) as lines:
         lines.writelines(json.dumps({"kind": "attempt", **one}) + "\n" for one in records)
@@ -132,7 +132,7 @@ def _archive(folder: Path, part: Part) -> Iterator[zipfile.ZipFile]:
         ) from error
 
 
-def records(folder: Path, part: Part) -> list[Record]:
+def records(folder: Path, part: Part) -> list[tables.Record]:
     """Return the attempt records of a part."""
     path = folder / RECORDS / f"{part['name']}.jsonl"
     if not path.exists():

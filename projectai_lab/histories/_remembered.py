@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 
-from projectai_lab.histories._atomic import replaced
+from projectai_lab._atomic import replaced
 
 _NS = 1_000_000_000
 # The server lists what has closed a little later; what comes later still makes its count differ.

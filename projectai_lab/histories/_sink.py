@@ -13,13 +13,12 @@ from typing import Any, BinaryIO, TextIO
 import pandas as pd
 from temporalio.client import WorkflowHistory
 
+from projectai_lab._atomic import replaced
 from projectai_lab.errors import ExportError, TableError
-from projectai_lab.histories._atomic import replaced
 from projectai_lab.histories._history import History
+from projectai_lab.tables import Record
 
-Runs = WorkflowHistory | Iterable[WorkflowHistory]
-Record = Mapping[str, Any]
-"""One attempt record, as `lab.attempts` yields them."""
+Histories = WorkflowHistory | Iterable[WorkflowHistory]
 Records = Mapping[str, Sequence[Record]]
 """Attempt records by Run Id."""
 BATCH_EVENTS = 50_000
@@ -63,7 +62,7 @@ def unwritable(path: Path, error: OSError) -> ExportError:
 
 
 def batches(
-    runs: Runs,
+    histories: Histories,
     events: int = BATCH_EVENTS,
     unless: Callable[[WorkflowHistory], bool] = lambda run: False,
 ) -> Iterator[list[WorkflowHistory]]:
@@ -74,7 +73,7 @@ def batches(
     """
     batch: list[WorkflowHistory] = []
     held = weight = 0
-    for run in _each(runs):
+    for run in _each(histories):
         if unless(run):
             continue
         batch.append(run)
@@ -87,9 +86,9 @@ def batches(
         yield batch
 
 
-def _each(runs: Runs) -> Iterator[History]:
+def _each(histories: Histories) -> Iterator[History]:
     given: set[str] = set()
-    for run in [runs] if isinstance(runs, WorkflowHistory) else runs:
+    for run in [histories] if isinstance(histories, WorkflowHistory) else histories:
         if not isinstance(run, WorkflowHistory):
             raise TableError(
                 f"expected histories, found {type(run).__name__} among them; "

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from temporalio.client import WorkflowHistory
 
 from projectai_lab import tables
-from projectai_lab.histories._sink import Record, rows
+from projectai_lab.histories._sink import rows
 
 Row = Mapping[str, Any]
 _TOLD = ("status", "failure_type", "failure_message", "retry_state")
@@ -31,7 +31,9 @@ class Drawn(NamedTuple):
     slices: list[Slice]
 
 
-def drawn(runs: Sequence[WorkflowHistory], records: Sequence[Record] | None) -> Iterator[Drawn]:
+def drawn(
+    runs: Sequence[WorkflowHistory], records: Sequence[tables.Record] | None
+) -> Iterator[Drawn]:
     """Yield each run with what there is to draw of it."""
     built = tables.build(runs, recorder=records)
     events = built["events"]

@@ -13,7 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from projectai_lab.histories._sink import Record, Runs, batches, by_run, records_of, whole_text
+from projectai_lab import tables
+from projectai_lab.histories._sink import Histories, batches, by_run, records_of, whole_text
 from projectai_lab.histories._slices import Drawn, Slice, drawn
 
 _BATCH = 10_000
@@ -21,7 +22,10 @@ _TIMES = "the server's clock, microseconds since 1970-01-01T00:00:00Z"
 
 
 def to_trace(
-    runs: Runs, path: str | os.PathLike[str], *, recorder: Iterable[Record] | None = None
+    histories: Histories,
+    path: str | os.PathLike[str],
+    *,
+    recorder: Iterable[tables.Record] | None = None,
 ) -> Path:
     """Write a process per run, with tracks for its tasks, activities, timers and children.
 
@@ -38,7 +42,7 @@ def to_trace(
     with whole_text(path) as file:
         file.write('{"traceEvents": [')
         number = 0
-        for batch in batches(runs, _BATCH):
+        for batch in batches(histories, _BATCH):
             for one in drawn(batch, records_of(batch, records)):
                 number += 1
                 clocks.add(one.run["clock"] or "unknown")

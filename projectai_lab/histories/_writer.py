@@ -11,9 +11,10 @@ from typing import Any
 from temporalio.client import WorkflowHistory
 
 from projectai_lab import tables
+from projectai_lab._words import many
 from projectai_lab.histories import _manifest, _part
 from projectai_lab.histories._refs import Ids
-from projectai_lab.histories._sink import Record, by_run, records_of
+from projectai_lab.histories._sink import by_run, records_of
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class Export:
 
     def __repr__(self) -> str:
         counts = {"added": self.added, "renewed": self.renewed}
-        news = ", ".join(f"{count} runs {word}" for word, count in counts.items() if count)
+        news = ", ".join(f"{many(count, 'run')} {word}" for word, count in counts.items() if count)
         left = f", {self.open} still open" if self.open else ""
         left += f", {len(self.gone)} gone before they could be fetched" if self.gone else ""
-        held = f"{self.runs} runs with {self.rows['events']} events"
+        held = f"{many(self.runs, 'run')} with {many(self.rows['events'], 'event')}"
         return f"{news or 'nothing new'}: {self.folder} holds {held}{left}"
 
 
@@ -49,7 +50,7 @@ class Writer:
         folder: Path,
         query: str | None,
         formats: tuple[str, ...],
-        recorder: Iterable[Record] | None,
+        recorder: Iterable[tables.Record] | None,
     ) -> None:
         schemas = {name: str(df.attrs["schema"]) for name, df in tables.build([]).items()}
         self._folder, self._formats = folder, formats
@@ -98,7 +99,7 @@ class Writer:
     def _write(
         self,
         runs: Sequence[WorkflowHistory],
-        before: Sequence[Record],
+        before: Sequence[tables.Record],
         gone: Collection[Ids],
         old: _part.Part | None = None,
     ) -> None:
@@ -115,8 +116,8 @@ class Writer:
         self._part_of |= {run.run_id: part["name"] for run in runs}
 
     def _records_of(
-        self, runs: Sequence[WorkflowHistory], before: Sequence[Record]
-    ) -> list[Record] | None:
+        self, runs: Sequence[WorkflowHistory], before: Sequence[tables.Record]
+    ) -> list[tables.Record] | None:
         now = records_of(runs, self._records)
         if not before:
             return now

@@ -15,7 +15,7 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from projectai_lab import tables
-from projectai_lab.histories._sink import Runs, batches, whole_text
+from projectai_lab.histories._sink import Histories, batches, whole_text
 from projectai_lab.histories._transitions import Transition, iso, transitions
 
 _EXTENSIONS = {"Concept": "concept", "Time": "time", "Lifecycle": "lifecycle"}
@@ -26,7 +26,7 @@ _OF_RUN = ("workflow_id", "workflow_type", "task_queue", "status", "namespace", 
 _BATCH = 10_000
 
 
-def to_xes(runs: Runs, path: str | os.PathLike[str]) -> Path:
+def to_xes(histories: Histories, path: str | os.PathLike[str]) -> Path:
     """Write a trace per Workflow Execution, an event per transition of an activity; whole or not.
 
     `concept:name` is the Run Id of a trace and the Activity Type of an event, `concept:instance`
@@ -41,7 +41,7 @@ def to_xes(runs: Runs, path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     with whole_text(path) as file:
         file.writelines(_head())
-        for batch in batches(runs, _BATCH):
+        for batch in batches(histories, _BATCH):
             found = transitions(batch)
             for run in tables.executions(batch).to_dict("records"):
                 file.writelines(_trace(run, found[run["run_id"]]))

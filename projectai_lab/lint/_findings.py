@@ -9,7 +9,7 @@ import pandas as pd
 
 from projectai_lab import tables
 from projectai_lab.lint import _outcome_rules, _policy_rules, _run_rules
-from projectai_lab.lint._rule import SEVERITIES, Facts, Rule
+from projectai_lab.lint._rule import ACTIVITY, SEVERITIES, Facts, Rule
 
 _RULES = (*_run_rules.RULES, *_policy_rules.RULES, *_outcome_rules.RULES)
 _WHERE = ["workflow_type", "activity_type"]
@@ -18,13 +18,12 @@ _COLUMNS = [
     *("workflow_id", "run_id"),
 ]
 _SEVERITY = pd.CategoricalDtype(pd.Index(SEVERITIES, dtype="str"), ordered=True)
-_KEY = ["run_id", "scheduled_event_id"]
 
 
 def findings(
-    histories: Any,
+    histories: tables.Histories,
     *,
-    recorder: Iterable[dict[str, Any]] | None = None,
+    recorder: Iterable[tables.Record] | None = None,
     non_idempotent: Collection[str] = (),
     long_s: float = 60.0,
 ) -> pd.DataFrame:
@@ -71,8 +70,8 @@ def rules() -> pd.DataFrame:
 
 
 def _facts(
-    histories: Any,
-    recorder: Iterable[dict[str, Any]] | None,
+    histories: tables.Histories,
+    recorder: Iterable[tables.Record] | None,
     non_idempotent: frozenset[str],
     long_s: float,
 ) -> Facts:
@@ -88,7 +87,7 @@ def _facts(
         }
     )
     activities = built["activities"].merge(about, on="run_id", how="left")
-    activities = activities.merge(ends, on=_KEY, how="left")
+    activities = activities.merge(ends, on=ACTIVITY, how="left")
     return Facts(runs, activities, events, built["attempts"], non_idempotent, long_s)
 
 

@@ -6,17 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from projectai_lab.lint._rule import OURS, Facts, Rule, rows, seconds
+from projectai_lab.lint._rule import ACTIVITY, OURS, TIMEOUTS, Facts, Rule, rows, seconds
 
 MANY_ATTEMPTS = 10
-_KEY = ["run_id", "scheduled_event_id"]
 _DEFECTS = (
     *("ValueError", "TypeError", "KeyError", "IndexError", "AttributeError", "AssertionError"),
     *("NotImplementedError", "NameError", "ImportError", "ModuleNotFoundError", "SyntaxError"),
     *("ValidationError", "PayloadsTooLarge", "PermissionError", "NullPointerException"),
     *("IllegalArgumentException", "IllegalStateException", "UnsupportedOperationException"),
 )
-_TIMEOUTS = "Temporal documentation, Detecting Activity failures"
 
 
 def _long(facts: Facts) -> pd.DataFrame:
@@ -37,11 +35,11 @@ def _many(facts: Facts) -> pd.DataFrame:
     """Return activities of many attempts, with the failure that most of the known ones had."""
     found = rows(facts.activities, facts.activities["attempts"] >= MANY_ATTEMPTS)
     failures = facts.attempts.dropna(subset=["failure_type"])
-    kinds = failures.groupby([*_KEY, "failure_type"], observed=True).size()
+    kinds = failures.groupby([*ACTIVITY, "failure_type"], observed=True).size()
     kinds = kinds.rename("same").reset_index().sort_values("same", ascending=False, kind="stable")
-    known = failures.groupby(_KEY).size().rename("known").reset_index()
-    found = found.merge(kinds.drop_duplicates(_KEY), on=_KEY, how="left")
-    return found.merge(known, on=_KEY, how="left")
+    known = failures.groupby(ACTIVITY).size().rename("known").reset_index()
+    found = found.merge(kinds.drop_duplicates(ACTIVITY), on=ACTIVITY, how="left")
+    return found.merge(known, on=ACTIVITY, how="left")
 
 
 def _ended_by(facts: Facts, timeout: str) -> pd.DataFrame:
@@ -51,8 +49,8 @@ def _ended_by(facts: Facts, timeout: str) -> pd.DataFrame:
 def _attempts_ended_by(facts: Facts, timeout: str) -> pd.DataFrame:
     """Return activities some attempts of which hit the timeout, as far as that is known."""
     hit = rows(facts.attempts, facts.attempts["timeout_type"] == timeout)
-    counts = hit.groupby(_KEY).size().rename("hits").reset_index()
-    return facts.activities.merge(counts, on=_KEY)
+    counts = hit.groupby(ACTIVITY).size().rename("hits").reset_index()
+    return facts.activities.merge(counts, on=ACTIVITY)
 
 
 def _same(row: Any) -> str:
@@ -70,7 +68,7 @@ RULES = (
         "start a worker for its Task Queue (or more of them), and leave "
         "schedule_to_start_timeout out unless another queue takes over",
         "any",
-        _TIMEOUTS,
+        TIMEOUTS,
         lambda facts: _ended_by(facts, "SCHEDULE_TO_START"),
         lambda row: f"waited {seconds(row.total_s)} in Task Queue {row.task_queue}",
         "total_s",
@@ -81,7 +79,7 @@ RULES = (
         "a long activity sends no heartbeats: a dead worker goes unnoticed, a cancel unheard",
         "heartbeat_timeout=timedelta(seconds=30), and activity.heartbeat() in the activity",
         "one attempt ran for long_s (60 s unless given)",
-        f"{_TIMEOUTS}; the limit is {OURS}",
+        f"{TIMEOUTS}; the limit is {OURS}",
         _long,
         lambda row: f"ran {seconds(row.ran_s)}",
         "ran_s",
@@ -117,7 +115,7 @@ RULES = (
         "raise start_to_close_timeout above the longest honest run, see "
         'latency.percentiles(activities, "exec_s", by="activity_type")',
         "any",
-        _TIMEOUTS,
+        TIMEOUTS,
         lambda facts: _attempts_ended_by(facts, "START_TO_CLOSE"),
         lambda row: f"{row.hits} cut off at {seconds(row.start_to_close_timeout_s)}",
         "hits",
@@ -128,7 +126,7 @@ RULES = (
         "attempts fell silent: heartbeats come too rarely, or the worker died",
         "call activity.heartbeat() at least twice in each heartbeat_timeout, or raise that",
         "any",
-        _TIMEOUTS,
+        TIMEOUTS,
         lambda facts: _attempts_ended_by(facts, "HEARTBEAT"),
         lambda row: f"{row.hits} silent for {seconds(row.heartbeat_timeout_s)}",
         "hits",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from projectai_lab.lint._rule import OURS, Facts, Rule, rows, seconds
+from projectai_lab.lint._rule import OURS, TIMEOUTS, Facts, Rule, rows, seconds
 from projectai_lab.retries import planned
 
 LATE_S = 600.0
@@ -16,7 +16,6 @@ FLOORS_S = {"fast": 0.1, "default": 1.0, "virtual": 1.0}
 """Shortest wait that a clock keeps; a server whose clock is not known counts as "default"."""
 _POLICY = ["initial_interval_s", "backoff_coefficient", "maximum_interval_s", "maximum_attempts"]
 _MOST_PLANNED = 100_000
-_TIMEOUTS = "Temporal documentation, Detecting Activity failures"
 _RETRIES = "Temporal documentation, Retry Policies"
 
 
@@ -130,7 +129,7 @@ RULES = (
         "one attempt may use up schedule-to-close, so that a hanging one is never retried",
         "set start_to_close_timeout well under schedule_to_close_timeout",
         "start-to-close ≥ schedule-to-close (the server cuts it to equal)",
-        _TIMEOUTS,
+        TIMEOUTS,
         _no_room,
         lambda row: (
             f"start-to-close {seconds(row.start_to_close_timeout_s)}, "
@@ -144,7 +143,7 @@ RULES = (
         "the heartbeat timeout is not shorter than start-to-close, so it never fires first",
         "set heartbeat_timeout to a few heartbeats, well under start_to_close_timeout",
         "heartbeat ≥ start-to-close (the server cuts it to equal)",
-        _TIMEOUTS,
+        TIMEOUTS,
         _heartbeat,
         lambda row: (
             f"heartbeat {seconds(row.heartbeat_timeout_s)}, "

@@ -10,6 +10,9 @@ import pandas as pd
 
 SEVERITIES = ("error", "warning", "hint")
 OURS = "our choice"
+TIMEOUTS = "Temporal documentation, Detecting Activity failures"
+ACTIVITY = ["run_id", "scheduled_event_id"]
+"""The columns that together name an activity."""
 
 
 @dataclass(frozen=True)

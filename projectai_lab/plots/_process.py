@@ -14,6 +14,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
 from projectai_lab._frames import need
+from projectai_lab._words import many
 from projectai_lab.plots._arrows import BEGIN, END, Page, Points, box, curves, loop
 from projectai_lab.plots._layers import Edge, Node, layers
 from projectai_lab.plots._style import (
@@ -21,7 +22,6 @@ from projectai_lab.plots._style import (
     GREY,
     SKY,
     VERMILLION,
-    count,
     head,
     open_axes,
     say,
@@ -167,7 +167,7 @@ def _two_lines(name: str) -> str:
 def _title(counts: dict[Edge, int], drawn: dict[Edge, int]) -> str:
     kinds = [node for node in _nodes(drawn) if node not in (BEGIN, END)]
     cut = f" (the {len(drawn)} most frequent of {len(counts)} arrows)"
-    words = f"What follows what: {count(len(kinds), 'activity type')}"
+    words = f"What follows what: {many(len(kinds), 'activity type')}"
     return words + (cut if len(drawn) < len(counts) else "")
 
 

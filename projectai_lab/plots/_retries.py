@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from projectai_lab._frames import ATTEMPTS
+from projectai_lab._words import many
 from projectai_lab.plots._style import (
     BLUE,
     GREY,
@@ -17,7 +18,6 @@ from projectai_lab.plots._style import (
     SKY,
     VERMILLION,
     clock_words,
-    count,
     duration,
     head,
     longest,
@@ -69,7 +69,7 @@ def retries(attempts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         )
         return say(ax, f"No retries to draw: {what}.\nThe table comes from {ATTEMPTS}")
     if rows[["backoff_planned_s", "backoff_observed_s"]].isna().all(axis=None):
-        what = f"{count(len(rows), 'retry')} without a planned or an observed backoff"
+        what = f"{many(len(rows), 'retry')} without a planned or an observed backoff"
         return say(ax, f"{what}.\nLocal Activities have none; else use {ATTEMPTS}")
     rows = _places(rows)
     ax = open_axes(ax, 1.6 + 0.36 * (rows["y"].max() + 1))
@@ -134,8 +134,8 @@ def _draw(ax: Axes, rows: pd.DataFrame) -> None:
 
 def _title(rows: pd.DataFrame) -> str:
     cut = f" (the first {MOST_ROWS} rows)" if rows["steps"].iloc[0] > MOST_ROWS else ""
-    who = count(rows["who"].nunique(), "activity")
-    return f"{count(len(rows), 'retry')} of {who}{cut}"
+    who = many(rows["who"].nunique(), "activity")
+    return f"{many(len(rows), 'retry')} of {who}{cut}"
 
 
 def _annotate(ax: Axes, rows: pd.DataFrame) -> None:
@@ -166,6 +166,8 @@ def _heading(part: pd.DataFrame) -> str:
     plan = part.drop_duplicates("y").sort_values("y")["backoff_planned_s"].dropna()
     waits = [duration(value) for value in plan]
     waits = [*waits[:3], "…", waits[-1]] if len(waits) > 5 else waits
-    many = part["who"].nunique()
+    activities = part["who"].nunique()
     words = [*map(shorten, _kind(part)), " → ".join(waits)]
-    return " · ".join(filter(None, [*words, count(many, "activity") if many > 1 else ""]))
+    return " · ".join(
+        filter(None, [*words, many(activities, "activity") if activities > 1 else ""])
+    )

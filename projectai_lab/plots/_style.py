@@ -174,9 +174,3 @@ def shorten(words: str, most: int = 34) -> str:
     """Cut a long name in its middle, where names differ least."""
     keep = (most - 1) // 2
     return words if len(words) <= most else f"{words[:keep]}…{words[-keep:]}"
-
-
-def count(number: int, noun: str) -> str:
-    """Return "1 attempt", "2 attempts", "3 activities"."""
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number:,} {noun if number == 1 else plural}"

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from projectai_lab._frames import ATTEMPTS, need
+from projectai_lab._words import many
 from projectai_lab.plots._style import (
     GREY,
     MARKER,
@@ -20,7 +21,6 @@ from projectai_lab.plots._style import (
     SKY,
     bar_style,
     clock_words,
-    count,
     duration,
     head,
     longest,
@@ -196,12 +196,12 @@ def _finish(ax: Axes, attempts: pd.DataFrame, spans: pd.DataFrame, rows: pd.Data
 def _size(row: Any) -> str:
     """Return "4 attempts · 1.7 s" for a row, and how many of them have no place on the axis."""
     if not row.drawn:
-        return f"{count(row.attempts, 'attempt')}, no times"
+        return f"{many(row.attempts, 'attempt')}, no times"
     took = row.last - row.first
     words = "end not known" if pd.isna(took) else duration(took)
     blind = int(row.attempts - row.drawn)
     more = f"\n{blind} without times" if blind else ""
-    return f"{count(row.attempts, 'attempt')} · {words}{more}"
+    return f"{many(row.attempts, 'attempt')} · {words}{more}"
 
 
 def _number_attempts(ax: Axes, spans: pd.DataFrame, digit: float) -> None:
@@ -232,7 +232,7 @@ def _name_runs(ax: Axes, rows: pd.DataFrame) -> None:
 def _title(attempts: pd.DataFrame, rows: pd.DataFrame) -> str:
     activities = attempts[_ACTIVITY].drop_duplicates()
     runs = attempts["run_id"].nunique()
-    whose = shorten(str(rows["workflow_id"].iloc[0]), 44) if runs == 1 else count(runs, "execution")
-    size = f"{count(len(activities), 'activity')}, {count(len(attempts), 'attempt')}"
+    whose = shorten(str(rows["workflow_id"].iloc[0]), 44) if runs == 1 else many(runs, "execution")
+    size = f"{many(len(activities), 'activity')}, {many(len(attempts), 'attempt')}"
     cut = f" (the first {len(rows)} rows)" if len(rows) < len(activities) else ""
     return f"{whose} · {size}{cut}"

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from projectai_lab import latency
 from projectai_lab._frames import ACTIVITIES, names
+from projectai_lab._words import many
 from projectai_lab.plots._style import (
     BLUE,
     GREY,
@@ -17,7 +18,6 @@ from projectai_lab.plots._style import (
     ORANGE,
     SKY,
     clock_words,
-    count,
     duration,
     head,
     open_axes,
@@ -77,5 +77,5 @@ def _finish(ax: Axes, shares: pd.DataFrame, keys: list[str], clock: str) -> None
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     ax.set_xlabel(f"share of the time from scheduled to closed ({clock})")
     for place, row in enumerate(shares.itertuples()):
-        words = f"{duration(row.total_s)} in {count(row.activities, 'activity')}"
+        words = f"{duration(row.total_s)} in {many(row.activities, 'activity')}"
         write(ax, 1.015, place, words)

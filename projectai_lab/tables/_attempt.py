@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 Record = Mapping[str, Any]
+"""One attempt record, as `lab.attempts` yields them, or one observation."""
 SOURCES = ("history", "recorder", "describe")
 _AGREE_NS = 1_000  # The worker is told times in whole microseconds.
 

@@ -44,6 +44,7 @@ class Runs(list[Run]):
 
 
 Histories = WorkflowHistory | Iterable[WorkflowHistory] | Runs
+"""What each table is made of: one history, or any number."""
 
 
 class FailureFacts(NamedTuple):
