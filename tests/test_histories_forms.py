@@ -373,6 +373,16 @@ def test_a_mixed_folder_gives_the_good_ones_and_a_table_of_the_bad(tmp_path: Pat
         assert f"{path} {reason}" in message
 
 
+def test_what_is_in_a_hidden_folder_is_passed_over(tmp_path: Path) -> None:
+    whole = tmp_path / ".cache" / "runs"
+    histories.save(GOLDEN[0], whole / "a.json")
+    older = {"events": GOLDEN[0].to_json_dict()["events"][:5]}
+    (whole / ".ipynb_checkpoints").mkdir()
+    (whole / ".ipynb_checkpoints" / "a-checkpoint.json").write_text(json.dumps(older))
+    (whole / "z.zip").write_bytes(zipped(**{".hidden/b": json.dumps(older).encode()}))
+    assert [list(one.events) for one in histories.load_all(whole)] == [list(GOLDEN[0].events)]
+
+
 def test_a_scan_without_bad_files_has_an_empty_table_of_the_same_columns(tmp_path: Path) -> None:
     histories.save(GOLDEN[0], tmp_path / "a.json")
     found, bad = histories.scan(tmp_path)

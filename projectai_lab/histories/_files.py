@@ -122,7 +122,11 @@ def _each(path: Path) -> Iterator[tuple[str, History | UnusableError]]:
     if not path.is_dir():
         yield from _in_file(str(path), _read(path))
         return
-    files = [one for one in sorted(path.rglob("*")) if one.is_file() and one.name[0] != "."]
+    files = [
+        one
+        for one in sorted(path.rglob("*"))
+        if one.is_file() and not _hidden(one.relative_to(path))
+    ]
     if not files:
         raise HistoryFileError(f"there is no file in the folder {path}", path=path)
     for file in files:
@@ -167,10 +171,15 @@ def _in_zip(where: str, content: bytes) -> Iterator[tuple[str, History | Unusabl
             if not names:
                 yield where, UnusableError("is a zip with no file in it")
             for name in names:
-                if Path(name).name[0] != ".":
+                if not _hidden(Path(name)):
                     yield from _in_file(f"{where}/{name}", whole.read(name))
     except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, zlib.error) as error:
         yield where, UnusableError(f"is no whole zip ({error}); it may be cut off: get it again")
+
+
+def _hidden(path: Path) -> bool:
+    # Jupyter keeps older states of the same files in .ipynb_checkpoints.
+    return any(part[0] == "." and part != ".." for part in path.parts)
 
 
 def _read(path: Path) -> bytes:
@@ -184,6 +193,8 @@ def _read(path: Path) -> bytes:
         raise _file_error(
             path, "is a directory; histories.load_all(path) reads all in it"
         ) from error
+    except (OSError, ValueError) as error:
+        raise _file_error(path, f"cannot be read ({error}); name a file you may read") from error
 
 
 def _file_error(path: Path, why: str) -> HistoryFileError:
