@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from projectai_lab.errors import CapsuleError
+from projectai_lab.histories._atomic import replaced
 
 FORMAT = "projectai_lab/capsule/1"
 MANIFEST = "manifest.json"
@@ -30,15 +31,24 @@ def write(path: Path, folder: Path, facts: Mapping[str, Any]) -> Path:
     members = {name: _entry(files[name].read_bytes()) for name in sorted(files)}
     manifest = {"format": FORMAT, **facts, "members": members}
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with replaced(path) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(_info(MANIFEST), json.dumps(manifest, indent=2) + "\n")
+        for name in members:
+            archive.writestr(_info(name), files[name].read_bytes())
+    return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the capsule when the disk does not take it."""
     try:
-        with zipfile.ZipFile(half, "w") as archive:
-            archive.writestr(_info(MANIFEST), json.dumps(manifest, indent=2) + "\n")
-            for name in members:
-                archive.writestr(_info(name), files[name].read_bytes())
-        return half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise CapsuleError(
+            f"cannot write {path}: {error.strerror or error}; make room, or name a file in a "
+            "folder that you may write to",
+            path=path,
+        ) from error
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
