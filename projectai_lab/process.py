@@ -1,7 +1,8 @@
 """The process view: which activity follows which, which sequences occur, which runs break an order.
 
 Activities stand in the order of their scheduled event, also those that run at the same time; a
-Local Activity stands where its Marker does, which is where it ended.
+Local Activity stands where its Marker does, which is where it ended. One whose type the history
+does not tell is "?".
 """
 
 from __future__ import annotations
@@ -130,6 +131,8 @@ _State = tuple[int, tuple[int, ...]]
 def _runs_and_steps(histories: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     found = list(histories) if isinstance(histories, Iterable) else [histories]
     runs, steps = tables.validate(tables.executions(found)), tables.activities(found)
+    # NA stands for where a run begins and ends.
+    steps["activity_type"] = steps["activity_type"].fillna("?")
     if len(clocks(steps)) > 1:
         runs["duration_s"] = float("nan")
     return runs, steps
