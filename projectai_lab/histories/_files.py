@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _NAMED = 20
+_MANIFEST, _BELOW = "manifest.json", "histories"
 
 
 class Scan(NamedTuple):
@@ -83,6 +84,7 @@ def load(path: str | os.PathLike[str], workflow_id: str | None = None) -> Histor
 def load_all(path: str | os.PathLike[str]) -> list[History]:
     """Read every history of a folder with all in it, of a zip, or of one file, by name.
 
+    Of an export or a capsule, which hold tables too, what is in their `histories/` is read.
     Raises HistoryFileError, which lists the bad ones, unless all are good; see `scan`.
 
     >>> histories.load_all("saved/")                                           # doctest: +SKIP
@@ -124,7 +126,7 @@ def _each(path: Path) -> Iterator[tuple[str, History | UnusableError]]:
         return
     files = [
         one
-        for one in sorted(path.rglob("*"))
+        for one in sorted(_place(path).rglob("*"))
         if one.is_file() and not _hidden(one.relative_to(path))
     ]
     if not files:
@@ -170,11 +172,22 @@ def _in_zip(where: str, content: bytes) -> Iterator[tuple[str, History | Unusabl
             names = sorted(one.filename for one in whole.infolist() if not one.is_dir())
             if not names:
                 yield where, UnusableError("is a zip with no file in it")
-            for name in names:
+            for name in _ours(names):
                 if not _hidden(Path(name)):
                     yield from _in_file(f"{where}/{name}", whole.read(name))
     except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, zlib.error) as error:
         yield where, UnusableError(f"is no whole zip ({error}); it may be cut off: get it again")
+
+
+def _place(folder: Path) -> Path:
+    """Return where the histories of a folder stand: an export holds tables too."""
+    below = folder / _BELOW
+    return below if (folder / _MANIFEST).is_file() and below.is_dir() else folder
+
+
+def _ours(names: list[str]) -> list[str]:
+    below = [name for name in names if name.startswith(f"{_BELOW}/")]
+    return below if _MANIFEST in names and below else names
 
 
 def _hidden(path: Path) -> bool:
