@@ -369,6 +369,16 @@ def test_a_folder_with_another_export_is_refused(
     assert files(tmp_path) == before
 
 
+def test_records_that_come_after_their_runs_are_refused_not_dropped(tmp_path: Path) -> None:
+    histories.export(goldens(), tmp_path)
+    before = files(tmp_path)
+    why = r"holds 4 runs that were exported without recorder; choose another folder, or leave"
+    with pytest.raises(ExportError, match=why):
+        histories.export(goldens(), tmp_path, recorder=attempt_records())
+    assert files(tmp_path) == before
+    assert not histories.export(goldens(), tmp_path).added
+
+
 def test_a_slip_in_the_query_does_not_spoil_the_folder(tmp_path: Path) -> None:
     def refused() -> Iterator[WorkflowHistory]:
         raise ConnectionError("malformed query")
