@@ -1,7 +1,8 @@
 """The process view: which activity follows which, which sequences occur, which runs break an order.
 
 Activities stand in the order of their scheduled event, also those that run at the same time; a
-Local Activity stands where its Marker does, which is where it ended.
+Local Activity stands where its Marker does, which is where it ended. One whose type the history
+does not tell is "?".
 """
 
 from __future__ import annotations
@@ -132,6 +133,8 @@ _State = tuple[int, tuple[int, ...]]
 def _runs_and_steps(histories: tables.Histories) -> tuple[pd.DataFrame, pd.DataFrame]:
     built = tables.build(histories, only=["executions", "activities"])
     runs, steps = tables.validate(built["executions"]), built["activities"]
+    # NA stands for where a run begins and ends.
+    steps["activity_type"] = steps["activity_type"].fillna("?")
     if len(clocks(steps)) > 1:
         runs["duration_s"] = float("nan")
     return runs, steps

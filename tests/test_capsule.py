@@ -491,6 +491,15 @@ def test_what_cannot_be_kept_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["folder", "x" * 300, "file/below.zip"])
+def test_a_path_that_cannot_be_written_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(CapsuleError, match=f"cannot write .*{name}: .*; make room, or name a file"):
+        capsule.save(tmp_path / name, golden("clean"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
 def test_histories_that_are_none_or_empty_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CapsuleError, match="there are no histories to save"):
         capsule.save(tmp_path / "s.zip", [])

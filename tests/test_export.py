@@ -369,6 +369,27 @@ def test_a_folder_with_another_export_is_refused(
     assert files(tmp_path) == before
 
 
+def test_records_that_come_after_their_runs_are_refused_not_dropped(tmp_path: Path) -> None:
+    histories.export(goldens(), tmp_path)
+    before = files(tmp_path)
+    why = r"holds 4 runs that were exported without recorder; choose another folder, or leave"
+    with pytest.raises(ExportError, match=why):
+        histories.export(goldens(), tmp_path, recorder=attempt_records())
+    assert files(tmp_path) == before
+    assert not histories.export(goldens(), tmp_path).added
+
+
+def test_a_slip_in_the_query_does_not_spoil_the_folder(tmp_path: Path) -> None:
+    def refused() -> Iterator[WorkflowHistory]:
+        raise ConnectionError("malformed query")
+        yield
+
+    with pytest.raises(ConnectionError, match="malformed"):
+        histories.export(refused(), tmp_path, query="X == 1")
+    assert histories.export(goldens(), tmp_path, query="X = 1").added == len(goldens())
+    assert manifest(tmp_path)["query"] == "X = 1"
+
+
 def test_a_folder_of_another_schema_version_is_refused(tmp_path: Path) -> None:
     histories.export(goldens(), tmp_path)
     told = manifest(tmp_path)
@@ -457,6 +478,8 @@ def test_what_is_no_history_and_no_record_is_refused(tmp_path: Path) -> None:
         histories.export(wrong, tmp_path)
     with pytest.raises(TableError, match="recorder must yield attempt records, not str"):
         histories.export(goldens(), tmp_path, recorder=wrong)
+    with pytest.raises(TableError, match="recorder holds a record without run_id; pass recorder="):
+        histories.export(goldens(), tmp_path, recorder=[{"attempt": 1}])
 
 
 def test_a_source_s_own_error_passes_and_earlier_parts_stay(tmp_path: Path) -> None:

@@ -82,6 +82,9 @@ def test_what_is_no_history_is_refused(sink: Sink, tmp_path: Path) -> None:
     wrong: Any = [golden("clean"), "req-1.json"]
     with pytest.raises(TableError, match="expected histories, found str among them"):
         sink(wrong, tmp_path / "x")
+    wrong = None
+    with pytest.raises(TableError, match="expected histories, found NoneType among them"):
+        sink(wrong, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
 

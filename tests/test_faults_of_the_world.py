@@ -112,7 +112,7 @@ def frozen() -> Iterator[tuple[Lab, Callable[[], None]]]:
             assert counter.query(zoo.Counter.total) == 0
             pid = server.pid
             assert pid is not None
-            os.kill(pid, signal.SIGSTOP)
+            zoo.freeze(pid)
             try:
                 yield lab, lambda: os.kill(pid, signal.SIGCONT)
             finally:
@@ -189,7 +189,7 @@ def test_a_lab_whose_server_is_frozen_closes_without_waiting_for_it() -> None:
         lab = Lab.connect(LabConfig(address=server.address), grace=grace)
         pid = server.pid
         assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
+        zoo.freeze(pid)
         try:
             began = time.monotonic()
             lab.close()

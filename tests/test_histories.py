@@ -348,6 +348,7 @@ DECODED = WHOLE.replace('"ImEi"', '{"decoded": "a"}')
         ),
         (DECODED, "cannot be read .*in the Web UI download it with the payloads left encoded"),
         (b"\xff\xfe\x00\x9f", "bad.json is not text, so not the JSON of a history"),
+        ('{"events": [{"eventId": ' + "9" * 5000 + "}]}", "bad.json is not whole JSON"),
     ],
 )
 def test_a_file_that_is_no_history_says_why_and_what_to_do(
@@ -368,6 +369,24 @@ def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(HistoryFileError, match=r"is a directory; histories\.load_all\(path\)"):
         histories.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "nul\0", "file.json/below"])
+def test_a_path_that_cannot_be_read_says_so(name: str, tmp_path: Path) -> None:
+    histories.save(golden("clean"), tmp_path / "file.json")
+    with pytest.raises(HistoryFileError, match=r"cannot be read \(.*name a file you may read"):
+        histories.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("told", ['"text"', "[1]", '{"clock": 7, "namespace": ["a"]}'])
+def test_a_foreign_value_where_ours_says_the_origin_counts_as_none(
+    told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "clean.json"
+    path.write_text(f'{{"projectai_lab": {told}, {WHOLE[1:]}')
+    loaded = histories.load(path)
+    assert (loaded.workflow_id, loaded.namespace, loaded.clock) == ("clean", None, None)
+    assert tables.executions(loaded).attrs["clock"] == "unknown"
 
 
 def test_golden_files_hold_nothing_of_the_machine_that_recorded_them() -> None:

@@ -169,7 +169,7 @@ def test_a_long_outage_is_a_named_error(monkeypatch: pytest.MonkeyPatch) -> None
         events = lab.start_workflow("Any", id="silent").follow()
         assert [next(events).event_id, next(events).event_id] == [1, 2]
         assert server.pid
-        os.kill(server.pid, signal.SIGSTOP)
+        zoo.freeze(server.pid)
         try:
             with pytest.raises(ServerUnreachableError, match=lab.address):
                 next(events)

@@ -22,12 +22,12 @@ from temporalio.api.history.v1 import History as Events
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 
-from projectai_lab import histories
+from projectai_lab import capsule, histories
 from projectai_lab.errors import HistoryFileError
 from projectai_lab.histories import History
 from projectai_lab.histories._json import events_of
 from tests import zoo
-from tests.data import golden
+from tests.data import attempt_records, golden
 
 NAMES = ["clean", "everything", "mixed", "timeouts"]
 GOLDEN = [golden(name) for name in NAMES]
@@ -371,6 +371,28 @@ def test_a_mixed_folder_gives_the_good_ones_and_a_table_of_the_bad(tmp_path: Pat
     assert f"{len(bad)} of {len(bad) + 3} in {tmp_path} cannot be used; histories.scan" in message
     for path, reason in reasons.items():
         assert f"{path} {reason}" in message
+
+
+def test_what_is_in_a_hidden_folder_is_passed_over(tmp_path: Path) -> None:
+    whole = tmp_path / ".cache" / "runs"
+    histories.save(GOLDEN[0], whole / "a.json")
+    older = {"events": GOLDEN[0].to_json_dict()["events"][:5]}
+    (whole / ".ipynb_checkpoints").mkdir()
+    (whole / ".ipynb_checkpoints" / "a-checkpoint.json").write_text(json.dumps(older))
+    (whole / "z.zip").write_bytes(zipped(**{".hidden/b": json.dumps(older).encode()}))
+    assert [list(one.events) for one in histories.load_all(whole)] == [list(GOLDEN[0].events)]
+
+
+def test_an_export_and_a_capsule_are_read_like_what_they_were_made_of(tmp_path: Path) -> None:
+    records = attempt_records()
+    histories.export(GOLDEN, tmp_path / "export", recorder=records, progress=False)
+    study = capsule.save(tmp_path / "study.zip", GOLDEN, recorder=records)
+    for place in (tmp_path / "export", study):
+        found, bad = histories.scan(place)
+        assert {one.run_id: list(one.events) for one in found} == {
+            one.run_id: list(one.events) for one in GOLDEN
+        }
+        assert bad.empty
 
 
 def test_a_scan_without_bad_files_has_an_empty_table_of_the_same_columns(tmp_path: Path) -> None:

@@ -466,7 +466,7 @@ def test_a_server_that_falls_silent_is_a_named_error() -> None:
     with DevServer.start() as server, LabClient.connect(LabConfig(address=server.address)) as lab:
         handle = lab.start_workflow("Any", id="silent")
         assert server.pid
-        os.kill(server.pid, signal.SIGSTOP)
+        zoo.freeze(server.pid)
         try:
             for asked in ([handle], "WorkflowType = 'Any'"):
                 with pytest.raises(ServerUnreachableError, match=lab.address):

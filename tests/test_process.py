@@ -57,6 +57,16 @@ def test_as_many_come_to_an_activity_type_as_leave_it_and_as_ran() -> None:
     assert table.loc[table["source"].isna(), "count"].sum() == len(goldens())
 
 
+def test_an_activity_of_unknown_type_is_told_apart_from_where_runs_begin_and_end() -> None:
+    run = history("r", "a", "b")
+    kind = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    first = next(event for event in run.events if event.event_type == kind)
+    first.activity_task_scheduled_event_attributes.activity_type.name = ""
+    assert edges(run) == {(None, "?"): 1, ("?", "b"): 1, ("b", None): 1}
+    assert process.variants(run)["variant"].tolist() == ["? → b"]
+    assert process.conformance(run, ["a", "b"])["found"].tolist() == ["?"]
+
+
 def test_the_shares_of_what_follows_a_source_sum_to_one() -> None:
     shares = process.directly_follows(goldens()).groupby("source", dropna=False)["share"].sum()
     assert shares.tolist() == pytest.approx([1.0] * len(shares))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -308,6 +310,15 @@ ACTIVITIES: tuple[Callable[..., Any], ...] = (
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the lines that the kit has said to its user."""
     return [record.getMessage() for record in caplog.records if record.name == "projectai_lab"]
+
+
+def freeze(pid: int) -> None:
+    """Stop a process and return once each of its threads has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    states = Path(f"/proc/{pid}/task").glob("*/stat")
+    if found := list(states):
+        # The state stands behind the name, which is in brackets: proc(5).
+        until(lambda: all(file.read_text().rpartition(")")[2].split()[0] == "T" for file in found))
 
 
 def until(condition: Callable[[], Any], within_s: float = 10.0) -> Any:

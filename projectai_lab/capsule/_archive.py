@@ -7,7 +7,8 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,19 @@ def write(path: Path, folder: Path, facts: Mapping[str, Any]) -> Path:
         for name in members:
             archive.writestr(_info(name), files[name].read_bytes())
     return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the capsule when the disk does not take it."""
+    try:
+        yield
+    except OSError as error:
+        raise CapsuleError(
+            f"cannot write {path}: {error.strerror or error}; make room, or name a file in a "
+            "folder that you may write to",
+            path=path,
+        ) from error
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -60,7 +60,10 @@ def save(
         f"{name.removesuffix('.png')}.png": _parts.recipe(name, made, frames)
         for name, made in (figures or {}).items()
     }
-    with tempfile.TemporaryDirectory(prefix="projectai-lab-capsule-") as scratch:
+    with (
+        _archive.writing(path),
+        tempfile.TemporaryDirectory(prefix="projectai-lab-capsule-") as scratch,
+    ):
         folder = Path(scratch)
         _write_runs(folder, runs, records)
         _write_tables(folder, frames)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _NAMED = 20
+_MANIFEST, _BELOW = "manifest.json", "histories"
 
 
 class Scan(NamedTuple):
@@ -83,6 +84,7 @@ def load(path: str | os.PathLike[str], workflow_id: str | None = None) -> Histor
 def load_all(path: str | os.PathLike[str]) -> list[History]:
     """Read every history of a folder with all in it, of a zip, or of one file, by name.
 
+    Of an export or a capsule, which hold tables too, what is in their `histories/` is read.
     Raises HistoryFileError, which lists the bad ones, unless all are good; see `scan`.
 
     >>> histories.load_all("saved/")                                           # doctest: +SKIP
@@ -122,9 +124,11 @@ def _each(path: Path) -> Iterator[tuple[str, History | UnusableError]]:
     if not path.is_dir():
         yield from _in_file(str(path), _read(path))
         return
-    # An export keeps its histories in a folder of their own, beside its tables.
-    folder = path / "histories" if _is_export(path) else path
-    files = [one for one in sorted(folder.rglob("*")) if one.is_file() and one.name[0] != "."]
+    files = [
+        one
+        for one in sorted(_place(path).rglob("*"))
+        if one.is_file() and not _hidden(one.relative_to(path))
+    ]
     if not files:
         raise HistoryFileError(f"there is no file in the folder {path}", path=path)
     for file in files:
@@ -134,14 +138,6 @@ def _each(path: Path) -> Iterator[tuple[str, History | UnusableError]]:
             yield str(file), UnusableError(f"cannot be read ({error.strerror})")
         else:
             yield from _in_file(str(file), content)
-
-
-def _is_export(folder: Path) -> bool:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and "projectai_lab_export" in manifest
 
 
 def _distinct(path: Path) -> Iterator[tuple[str, History | UnusableError]]:
@@ -176,11 +172,36 @@ def _in_zip(where: str, content: bytes) -> Iterator[tuple[str, History | Unusabl
             names = sorted(one.filename for one in whole.infolist() if not one.is_dir())
             if not names:
                 yield where, UnusableError("is a zip with no file in it")
-            for name in names:
-                if Path(name).name[0] != ".":
+            for name in _below(whole, names):
+                if not _hidden(Path(name)):
                     yield from _in_file(f"{where}/{name}", whole.read(name))
     except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, zlib.error) as error:
         yield where, UnusableError(f"is no whole zip ({error}); it may be cut off: get it again")
+
+
+def _place(folder: Path) -> Path:
+    """Return where the histories of a folder stand: an export holds tables too."""
+    below = folder / _BELOW
+    manifest = folder / _MANIFEST
+    ours = below.is_dir() and manifest.is_file() and _is_ours(manifest.read_bytes())
+    return below if ours else folder
+
+
+def _below(archive: zipfile.ZipFile, names: list[str]) -> list[str]:
+    """Return the names of the files that may be histories; a capsule holds others too."""
+    below = [name for name in names if name.startswith(f"{_BELOW}/")]
+    ours = below and _MANIFEST in names and _is_ours(archive.read(_MANIFEST))
+    return below if ours else names
+
+
+def _is_ours(manifest: bytes) -> bool:
+    """Tell the manifest of an export or a capsule from somebody else's file of that name."""
+    return b'"projectai_lab' in manifest[:200]
+
+
+def _hidden(path: Path) -> bool:
+    # Jupyter keeps older states of the same files in .ipynb_checkpoints.
+    return any(part[0] == "." and part != ".." for part in path.parts)
 
 
 def _read(path: Path) -> bytes:
@@ -194,6 +215,8 @@ def _read(path: Path) -> bytes:
         raise _file_error(
             path, "is a directory; histories.load_all(path) reads all in it"
         ) from error
+    except (OSError, ValueError) as error:
+        raise _file_error(path, f"cannot be read ({error}); name a file you may read") from error
 
 
 def _file_error(path: Path, why: str) -> HistoryFileError:

@@ -64,7 +64,7 @@ def _documents(content: bytes) -> Iterator[Any]:
     while position < len(text):
         try:
             parsed, position = decode(text, position)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise UnusableError(
                 f"is not whole JSON ({error}); it may be cut off: save or download it again"
             ) from error
@@ -84,10 +84,15 @@ def _of_json(parsed: Any, name: str) -> History:
             f"holds events that cannot be read ({error}); in the Web UI download it with the "
             "payloads left encoded, or use: temporal workflow show -o json"
         ) from error
-    origin = parsed.get(KEY) or {}
-    return _of_events(
-        events, origin.get("workflow_id") or name, origin.get("namespace"), origin.get("clock")
-    )
+    workflow_id, namespace, clock = _origin(parsed.get(KEY))
+    return _of_events(events, workflow_id or name, namespace, clock)
+
+
+def _origin(told: Any) -> tuple[str | None, ...]:
+    """Return Workflow Id, Namespace and clock as `save` wrote them; a file may hold anything."""
+    found = told if isinstance(told, dict) else {}
+    texts = (found.get(name) for name in ("workflow_id", "namespace", "clock"))
+    return tuple(text if isinstance(text, str) else None for text in texts)
 
 
 def _items(content: bytes) -> Sequence[Any]:

@@ -57,18 +57,26 @@ def opened(
                 f"{folder} is not empty ({found[0]}) and holds no {NAME}; choose an empty folder",
                 path=folder,
             )
-        made = {_KIND: VERSION, **wanted, "started": now(), "finished": None}
-        # Written before anything else: what a killed export left is then known for ours.
-        return write(folder, {**made, "server": None, "gone": [], "parts": []})
+        return _begun(folder, wanted)
     manifest = read(folder)
     for name, value in wanted.items():
-        if manifest.get(name) != value:
-            raise ExportError(
-                f"{folder} holds an export with {name} {manifest.get(name)!r}, not {value!r}; "
-                "choose another folder",
-                path=folder,
-            )
+        if manifest.get(name) == value:
+            continue
+        if not manifest["parts"]:
+            # A query with a slip in it left nothing that a right one could mix with.
+            return _begun(folder, wanted)
+        raise ExportError(
+            f"{folder} holds an export with {name} {manifest.get(name)!r}, not {value!r}; "
+            "choose another folder",
+            path=folder,
+        )
     return manifest
+
+
+def _begun(folder: Path, wanted: dict[str, Any]) -> Manifest:
+    made = {_KIND: VERSION, **wanted, "started": now(), "finished": None}
+    # Written before anything else: what a killed export left is then known for ours.
+    return write(folder, {**made, "server": None, "gone": [], "parts": []})
 
 
 def read(folder: Path) -> Manifest:

@@ -103,6 +103,17 @@ def _write_records(folder: Path, name: str, records: Sequence[tables.Record]) ->
     return file
 
 
+def refuse_without_records(folder: Path, parts: Sequence[Part]) -> None:
+    """Raise ExportError where runs were exported without records: they would not get them now."""
+    bare = [p for p in parts if f"{RECORDS}/{p['name']}.jsonl" not in p["files"]]
+    if bare:
+        raise ExportError(
+            f"{folder} holds {sum(p['runs'] for p in bare)} runs that were exported without "
+            "recorder; choose another folder, or leave recorder out",
+            path=folder,
+        )
+
+
 def run_ids(folder: Path, part: Part) -> list[str]:
     """Return the Run Ids of a part."""
     with _archive(folder, part) as archive:

@@ -88,7 +88,8 @@ def batches(
 
 def _each(histories: Histories) -> Iterator[History]:
     given: set[str] = set()
-    for run in [histories] if isinstance(histories, WorkflowHistory) else histories:
+    # What is neither is named as what it is, like a wrong one among histories.
+    for run in histories if isinstance(histories, Iterable) else [histories]:
         if not isinstance(run, WorkflowHistory):
             raise TableError(
                 f"expected histories, found {type(run).__name__} among them; "
@@ -127,6 +128,8 @@ def by_run(recorder: Iterable[Record] | None) -> Records | None:
                 f"recorder must yield attempt records, not {type(one).__name__}; "
                 "pass recorder=lab.attempts"
             )
+        if not isinstance(one.get("run_id"), str):
+            raise TableError("recorder holds a record without run_id; pass recorder=lab.attempts")
         found[one["run_id"]].append(one)
     return dict(found)
 

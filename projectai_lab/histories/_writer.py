@@ -55,6 +55,8 @@ class Writer:
         schemas = {name: str(df.attrs["schema"]) for name, df in tables.build([]).items()}
         self._folder, self._formats = folder, formats
         self._manifest = _manifest.opened(folder, query, formats, schemas)
+        if recorder is not None:
+            _part.refuse_without_records(folder, self._manifest["parts"])
         _manifest.sweep(folder, self._manifest)
         self._load_state()
         self._records = by_run(recorder)
