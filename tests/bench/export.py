@@ -78,12 +78,19 @@ def export(events: int, folder: Path) -> Took:
     cpu_s, wall_s = time.process_time(), time.perf_counter()
     histories.export(each_copy(events), folder, progress=False)
     spent = time.process_time() - cpu_s, time.perf_counter() - wall_s
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     as_json = sum(size for path, size in sizes.items() if path.suffix == ".zip")
     as_tables = sum(size for path, size in sizes.items() if path.suffix == ".parquet")
-    # Linux counts in KiB, macOS in bytes.
-    return Took(*spent, peak * (1 if sys.platform == "darwin" else 1024), as_json, as_tables)
+    return Took(*spent, _peak_bytes(), as_json, as_tables)
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process had resident."""
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Not ru_maxrss: on Linux that begins with what the process that started us had resident.
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 if __name__ == "__main__":
