@@ -113,11 +113,16 @@ def test_a_dispatch_lag_delays_each_attempt_and_may_miss_the_deadline() -> None:
     assert late == (1, 0.68, "TIMEOUT")
 
 
-def test_measured_lags_are_drawn_again_those_of_retries_apart() -> None:
+def test_measured_lags_are_drawn_again_by_the_attempts_number() -> None:
     attempts = schema.frame("attempts", []).reindex(range(5))
-    attempts = attempts.assign(attempt=[1, 1, 2, 3, 1], dispatch_lag_s=[0.25, 0.25, 2, 2, None])
+    attempts = attempts.assign(attempt=[1, 1, 2, 4, 1], dispatch_lag_s=[0.25, 0.25, 2, 4, None])
     law = FaultLaw(fail=[1, 0], latency=Latency(a=0))
     assert one(POLICY, law, dispatch_lag=attempts) == (2, 0.25 + 0.5 + 2, "COMPLETED")
+    longer = FaultLaw(fail=[1, 1, 1, 1, 0], latency=Latency(a=0))
+    lags = 0.25 + 2 + 2 + 4 + 4
+    assert one(ENDLESS, longer, dispatch_lag=attempts) == (5, 7.5 + lags, "COMPLETED")
+    later = attempts.iloc[2:]
+    assert one(POLICY, law, dispatch_lag=later) == (2, 2 + 0.5 + 2, "COMPLETED")
     alone = attempts.iloc[:2]
     assert one(POLICY, law, dispatch_lag=alone) == (2, 0.25 + 0.5 + 0.25, "COMPLETED")
     with pytest.raises(ValueError, match=r"no measured lag; take one from tables\.attempts"):
@@ -312,12 +317,12 @@ def test_measures_have_intervals_that_catch_the_truth_as_often_as_they_say() -> 
     law = FaultLaw(fail=0.5, latency=Latency(a=0.1))
     exact = retries.measures(retries.theory(POLICY, law)).set_index("measure").value
     caught = dict.fromkeys(("give_up", "mean_attempts", "mean_completion_s", "p95_s"), 0)
-    for seed in range(200):
+    for seed in range(100):
         found = retries.measures(retries.simulate(POLICY, law, 200, seed=seed))
         for row in found[found.measure.isin(caught)].itertuples():
             caught[row.measure] += row.low - 1e-9 <= exact[row.measure] <= row.high + 1e-9
-    # Of 200 at 95 %, fewer than 180 by chance once in a thousand.
-    assert min(caught.values()) >= 180
+    # Of 100 at 95 %, fewer than 88 by chance once in two hundred.
+    assert min(caught.values()) >= 88
 
 
 def test_requests_that_are_all_alike_do_not_claim_to_know_the_mean() -> None:
@@ -413,9 +418,9 @@ def test_agreement_errs_as_seldom_as_it_says() -> None:
         .set_index("measure")
         .agree[["give_up", "mean_attempts", "mean_completion_s", "p95_s"]]
         .eq(False)
-        for seed in range(200)
+        for seed in range(100)
     )
-    assert np.max(wrong) <= 20
+    assert np.max(wrong) <= 12
 
 
 # Bad input

@@ -32,7 +32,7 @@ def simulate(
 
     `policy` is what `planned` takes; of a `FaultPlan` the part of `activity_type` counts.
     `dispatch_lag` is from when an attempt is due to when it begins: a duration, a `Latency`, or a
-    table of attempts, whose lags are drawn from again, those of retries apart from the others.
+    table of attempts, from whose lags those of the same attempt number are drawn again.
 
     Columns: attempts, those that began; completion_s, from scheduled to closed, however it ended;
     gave_up; outcome: COMPLETED, MAXIMUM_ATTEMPTS_REACHED, TIMEOUT (schedule_to_close) or

@@ -110,24 +110,26 @@ def _wait(terms: Terms, attempt: int, before: Values, waits: np.random.Generator
 def _lags(lag: Lag, rng: np.random.Generator) -> Callable[[int, int], Any]:
     """Return what gives the lags of an attempt of so many requests."""
     if isinstance(lag, pd.DataFrame):
-        need(lag, ["attempt", "dispatch_lag_s"], ATTEMPTS)
-        one_clock(lag)
-        known = lag[lag["dispatch_lag_s"].notna()]
-        first = known["attempt"] == 1
-        pools = [
-            part["dispatch_lag_s"].to_numpy(dtype="float64")
-            for part in (known[first], known[~first])
-        ]
-        if not len(known):
-            raise ValueError(f"dispatch_lag holds no measured lag; take one from {ATTEMPTS}")
-        # Retries wait for a timer, first attempts do not: neither stands for the other, if it can.
-        pools = [
-            pool if len(pool) else known["dispatch_lag_s"].to_numpy("float64") for pool in pools
-        ]
-        return lambda attempt, size: rng.choice(pools[min(attempt, 2) - 1], size)
+        pools = _pools(lag)
+        return lambda attempt, size: rng.choice(pools[min(attempt, len(pools)) - 1], size)
     if isinstance(lag, Latency):
         return lambda attempt, size: draw(lag, size, rng)
     constant = seconds(lag)
     if not constant >= 0:
         raise ValueError(f"dispatch_lag must be 0 s or more, got {lag}")
     return lambda attempt, size: constant
+
+
+def _pools(attempts: pd.DataFrame) -> list[Values]:
+    """Return the measured lags of attempts 1, 2, …; one that has none takes those before it."""
+    need(attempts, ["attempt", "dispatch_lag_s"], ATTEMPTS)
+    one_clock(attempts)
+    known = attempts[["attempt", "dispatch_lag_s"]].dropna().astype("float64")
+    if known.empty:
+        raise ValueError(f"dispatch_lag holds no measured lag; take one from {ATTEMPTS}")
+    found = {number: part["dispatch_lag_s"].to_numpy() for number, part in known.groupby("attempt")}
+    pools: list[Values] = []
+    for number in range(1, int(max(found)) + 1):
+        # A timer's lag grows with its length, and first attempts have no timer.
+        pools.append(found.get(number, pools[-1] if pools else found[min(found)]))
+    return pools
