@@ -193,8 +193,8 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     table["meets"] = table["meets"].astype("boolean")
     table["maximum_attempts"] = table["maximum_attempts"].astype("Int64")
     table["pareto"] = _front(table[_FRONT].to_numpy(dtype="float64"))
-    order = pd.DataFrame({"rank": table["meets"].map({True: 0, False: 2}).fillna(1)})
-    order["worst"] = table["worst"]
+    ranks = [1 if pd.isna(meets) else 0 if meets else 2 for meets in table["meets"]]
+    order = table[["worst"]].assign(rank=ranks)
     return table.loc[order.sort_values(["rank", "worst"]).index].reset_index(drop=True)
 
 
