@@ -18,6 +18,7 @@
     ├── WorkflowTimeoutError         our wait ended first; also a TimeoutError
     ├── HistoryFileError             a file that is not a usable event history
     ├── TableError                   a table that breaks its schema
+    ├── PolicyError                  a retry policy that never ends, or has no such figures
     ├── CapsuleError                 a file that is no whole capsule, or may not be one
     ├── ExportError                  an export that cannot be written, continued or read
     └── NotebookError                a notebook that failed; names notebook, cell, parameters
@@ -109,6 +110,10 @@ class HistoryFileError(LabError):
 
 class TableError(LabError):
     """A table that breaks its schema."""
+
+
+class PolicyError(LabError):
+    """A retry policy without end under a fault law, or a law that cannot be simulated or solved."""
 
 
 class CapsuleError(LabError):

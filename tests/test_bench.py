@@ -12,7 +12,7 @@ import pytest
 from projectai_lab import tables
 from projectai_lab.devserver import DevServer
 from tests.bench import __main__ as bench
-from tests.bench import decode, export, fetch, load, opening, throughput
+from tests.bench import decode, export, fetch, load, opening, simulate, throughput
 from tests.bench.rounds import Row, in_turns, timed, typical_ratio
 from tests.bench.sides import Side
 
@@ -53,6 +53,13 @@ def test_open_measures_with_and_without_imports() -> None:
 def test_open_reports_what_a_failed_side_wrote() -> None:
     with pytest.raises(RuntimeError, match=r"(?s)the side 'nonsense' failed:.*KeyError"):
         opening.in_fresh_interpreter("nonsense", "")
+
+
+def test_simulate_measures_a_million_requests_against_limit_and_loop() -> None:
+    rows = simulate.measure(n=1000, rounds=1)
+    assert len(positive(rows)) == 3
+    assert [row.at_most for row in rows] == [1.0, None, 1.0]
+    assert len(simulate.loop(7)) == 7
 
 
 def test_decode_measures_four_tables_against_normalizing_and_parsing() -> None:
@@ -181,6 +188,7 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
-    assert "no measurement speed; there are decode, open, throughput, fetch, load, export" in (
-        capsys.readouterr().err
+    assert (
+        "no measurement speed; there are decode, open, throughput, fetch, load, export, simulate"
+        in (capsys.readouterr().err)
     )

@@ -11,9 +11,10 @@ from projectai_lab import tables
 from projectai_lab._frames import ACTIVITIES, names, need
 from projectai_lab._words import many
 from projectai_lab.compare._comparison import Comparison, clock_trouble, listed, named
-from projectai_lab.compare._shift import Pair, Shift, of_means, of_quantiles, of_rates
 from projectai_lab.compare._variants import variants
 from projectai_lab.errors import TableError
+from projectai_lab.latency._bootstrap import Resampling
+from projectai_lab.latency._shift import Pair, of_means, of_quantiles, of_rates
 from projectai_lab.tables import Histories, Record
 
 _QUANTILES = {"median": 0.5, "p95": 0.95}
@@ -58,7 +59,7 @@ def cohorts(
     one, other = (tables.activities(side, records) for side in sides)
     _check(one, keys, column, resamples)
     trouble = clock_trouble(one, other)
-    shift = Shift(confidence, resamples, seed)
+    shift = Resampling(confidence, resamples, seed)
     groups = [dict(list(_grouped(side, keys))) for side in (one, other)]
     rows = [
         (
@@ -86,7 +87,9 @@ def _grouped(activities: pd.DataFrame, keys: list[str]) -> Any:
     return activities.groupby(keys, observed=True, dropna=False)
 
 
-def _figures(sides: list[pd.DataFrame], column: str, shift: Shift, trouble: str) -> tuple[Any, ...]:
+def _figures(
+    sides: list[pd.DataFrame], column: str, shift: Resampling, trouble: str
+) -> tuple[Any, ...]:
     """Return all of a row that comes after its key."""
     a, b = sides
     values, tries = _values(a, b, column), _values(a, b, "attempts")
@@ -120,7 +123,7 @@ def _table(keys: list[str], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
 
 
 def _sentence(
-    table: pd.DataFrame, keys: list[str], shift: Shift, trouble: str, both: pd.DataFrame
+    table: pd.DataFrame, keys: list[str], shift: Resampling, trouble: str, both: pd.DataFrame
 ) -> str:
     told, looked_at = [], 0
     for row in table.to_dict("records"):

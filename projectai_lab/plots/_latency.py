@@ -32,6 +32,7 @@ _WORDS = {
     "worker_exec_s": "of execution, measured by the worker",
     "duration_s": "from start to close",
     "dispatch_lag_s": "of dispatch lag",
+    "completion_s": "from scheduled to closed",
 }
 
 
@@ -40,13 +41,15 @@ def latency(
     *,
     by: str | Iterable[str] = "activity_type",
     column: str | None = None,
+    tail: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw which share took at most so long, a curve per group.
 
     A circle marks the median and a diamond the 95th percentile, each with its 95 % interval as a
     band; a percentile that a group is too small for is not marked (`latency.percentiles`). The
-    time axis is logarithmic when the values span more than a factor of 50.
+    time axis is logarithmic when the values span more than a factor of 50. `tail=True` draws
+    which share took longer instead, on a logarithmic axis down to one in n.
 
     >>> from projectai_lab import plots, tables
     >>> activities = tables.activities([])  # tables.activities(runs)
@@ -62,7 +65,7 @@ def latency(
     marks = percentiles(known, column, by=keys, q=tuple(_MARKS)).set_index([*keys, "q"])
     groups = list(known.groupby(keys, observed=True, dropna=False))
     ax = open_axes(ax, 3.8 + 0.12 * len(groups))
-    lowest = _time_axis(ax, known[column], column, clock_words(df))
+    lowest = time_axis(ax, known[column], column, clock_words(df))
     handles = []
     for place, (key, part) in enumerate(groups):
         style = {
@@ -70,8 +73,8 @@ def latency(
             "linestyle": LINES[place // len(PALETTE) % 4],
         }
         levels = marks.loc[key].to_dict("index")
-        handles.append(_draw(ax, part[column], levels, lowest, _label(key, levels), style))
-    _share_axis(ax)
+        handles.append(_draw(ax, part[column], levels, lowest, _label(key, levels), style, tail))
+    _share_axis(ax, len(known) if tail else None)
     found = [q for q in _MARKS if marks.xs(q, level="q")["value_s"].notna().any()]
     _head(ax, f"Latency by {', '.join(keys)}", handles, found)
     return ax
@@ -84,27 +87,30 @@ def _draw(
     lowest: float,
     label: str,
     style: dict[str, Any],
+    tail: bool,
 ) -> Line2D:
-    """Draw one group's ECDF and its percentiles; return the curve."""
-    steps = ecdf(values)
+    """Draw one group's ECDF, or its tail, and its percentiles; return the curve."""
+    steps = ecdf(values, tail=tail)
     x = steps["value_s"].clip(lower=lowest)
+    # A logarithmic axis has no 0: the tail ends with the last value that another exceeds.
+    heights = [1, *steps["above"].where(steps["above"] > 0)] if tail else [0, *steps["share"]]
     (line,) = ax.plot(
         [x[0], *x],
-        [0, *steps["share"]],
+        heights,
         drawstyle="steps-post",
         linewidth=1.8,
         label=label,
         **style,
     )
     for q, level in levels.items():
+        height = 1 - q if tail else q
         if pd.notna(level["value_s"]):
             ends = [max(level["low_s"], lowest), max(level["high_s"], lowest)]
-            ax.plot(
-                ends, [q, q], color=style["color"], linewidth=6, alpha=0.3, solid_capstyle="butt"
-            )
+            band: dict[str, Any] = {"linewidth": 6, "alpha": 0.3, "solid_capstyle": "butt"}
+            ax.plot(ends, [height, height], color=style["color"], **band)
             ax.plot(
                 max(level["value_s"], lowest),
-                q,
+                height,
                 color=style["color"],
                 marker=_MARKS[q],
                 markersize=7,
@@ -125,7 +131,7 @@ def _label(key: tuple[Any, ...], levels: dict[float, Any]) -> str:
     return ", ".join(words) + (f" (too few for {', '.join(few)})" if few else "")
 
 
-def _time_axis(ax: Axes, values: Any, column: str, clock: str) -> float:
+def time_axis(ax: Axes, values: Any, column: str, clock: str) -> float:
     """Set scale and label of the time axis; return its left end, where each curve begins."""
     positive = values[values > 0].astype("float64")
     longest = float(values.max()) or 1e-3
@@ -142,10 +148,18 @@ def _time_axis(ax: Axes, values: Any, column: str, clock: str) -> float:
     return float(positive.min() / 1.6)
 
 
-def _share_axis(ax: Axes) -> None:
-    ax.set_ylim(0, 1.02)
-    ax.set_yticks([0, 0.25, 0.5, 0.75, 0.95], ["0 %", "25 %", "50 %", "75 %", "95 %"])
-    ax.set_ylabel("share that took at most this long")
+def _share_axis(ax: Axes, n: int | None) -> None:
+    """Set up the axis of shares; `n` values have a tail, None stands for the ECDF."""
+    if n is None:
+        ax.set_ylim(0, 1.02)
+        ax.set_yticks([0, 0.25, 0.5, 0.75, 0.95], ["0 %", "25 %", "50 %", "75 %", "95 %"])
+        ax.set_ylabel("share that took at most this long")
+    else:
+        ax.set_yscale("log")
+        ax.set_ylim(0.7 / max(n, 2), 1.2)
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.set_ylabel("share that took longer, logarithmic")
     ax.grid(color=GREY, alpha=0.25, linewidth=0.6)
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from types import ModuleType
 
-from tests.bench import decode, export, fetch, load, opening, throughput
+from tests.bench import decode, export, fetch, load, opening, simulate, throughput
 from tests.bench.rounds import Row
 
 MEASUREMENTS: dict[str, ModuleType] = {
@@ -22,6 +22,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "fetch": fetch,
     "load": load,
     "export": export,
+    "simulate": simulate,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 

@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest
 
-from projectai_lab.latency import percentiles
+from projectai_lab.latency._bootstrap import Resampling, interval_of, quantile
+from projectai_lab.latency._percentiles import percentiles
+from projectai_lab.latency._values import Values
 
-Values = NDArray[np.float64]
 Pair = tuple[Values, Values]
 """The values of a and of b."""
 Figures = tuple[float, float, float, float, float]
 """The statistic of a, of b, its shift b − a, and the interval's ends; NaN: not supported by n."""
 
-_MOST_AT_ONCE = 4_000_000
+Estimate = tuple[float, float, float]
+"""A figure and its interval's ends."""
 
 
-class Shift(NamedTuple):
-    """How intervals are made."""
-
-    confidence: float
-    resamples: int
-    seed: int
-
-
-def of_quantiles(sides: Pair, q: float, how: Shift, untimed: bool = False) -> Figures:
+def of_quantiles(sides: Pair, q: float, how: Resampling, untimed: bool = False) -> Figures:
     """Return a quantile's shift; a quantile that n cannot support is NaN."""
     before, after = (_supported(values, q, how.confidence) for values in sides)
     if untimed or math.isnan(before) or math.isnan(after):
         return before, after, math.nan, math.nan, math.nan
 
     def statistic(one: Values, other: Values, axis: int) -> Any:
-        # Observed values, as those of latency.percentiles.
-        return np.subtract(
-            *(np.quantile(some, q, method="inverted_cdf", axis=axis) for some in (other, one))
-        )
+        return quantile(other, q, axis) - quantile(one, q, axis)
 
-    return before, after, after - before, *_interval(statistic, sides, how)
+    return before, after, after - before, *interval_of(statistic, sides, how)
 
 
-def of_means(sides: Pair, how: Shift) -> Figures:
+def of_means(sides: Pair, how: Resampling) -> Figures:
     """Return a mean's shift; the interval is NaN where n cannot even support a median."""
     before, after = (float(values.mean()) if len(values) else math.nan for values in sides)
     if any(math.isnan(_supported(values, 0.5, how.confidence)) for values in sides):
@@ -53,10 +41,10 @@ def of_means(sides: Pair, how: Shift) -> Figures:
     def statistic(one: Values, other: Values, axis: int) -> Any:
         return other.mean(axis=axis) - one.mean(axis=axis)
 
-    return before, after, after - before, *_interval(statistic, sides, how)
+    return before, after, after - before, *interval_of(statistic, sides, how)
 
 
-def of_rates(sides: tuple[tuple[int, int], tuple[int, int]], how: Shift) -> Figures:
+def of_rates(sides: tuple[tuple[int, int], tuple[int, int]], how: Resampling) -> Figures:
     """Return the shift of a share, each given as (how many, of how many): Newcombe's method 10."""
     a, b = sides
     if not a[1] or not b[1]:
@@ -65,9 +53,18 @@ def of_rates(sides: tuple[tuple[int, int], tuple[int, int]], how: Shift) -> Figu
         binomtest(*side).proportion_ci(how.confidence, method="wilson") for side in (a, b)
     )
     before, after = _rate(a), _rate(b)
-    low = after - before - math.hypot(after - low_b, high_a - before)
-    high = after - before + math.hypot(high_b - after, before - low_a)
-    return before, after, after - before, low, high
+    return before, after, *of_estimates((before, low_a, high_a), (after, low_b, high_b))
+
+
+def of_estimates(a: Estimate, b: Estimate) -> Estimate:
+    """Return b − a and its interval from the intervals of both alone.
+
+    Source: Zou & Donner, Statistics in Medicine 27 (2008), 1693–1702, the method of variance
+    estimates recovery; of Wilson intervals it makes Newcombe's method 10.
+    """
+    shift = b[0] - a[0]
+    low = shift - math.hypot(b[0] - b[1], a[2] - a[0])
+    return shift, low, shift + math.hypot(b[2] - b[0], a[0] - a[1])
 
 
 def _rate(side: tuple[int, int]) -> float:
@@ -76,17 +73,3 @@ def _rate(side: tuple[int, int]) -> float:
 
 def _supported(values: Values, q: float, confidence: float) -> float:
     return float(percentiles(values, q=[q], confidence=confidence)["value_s"].iloc[0])
-
-
-def _interval(statistic: Callable[..., Any], sides: Pair, how: Shift) -> tuple[float, float]:
-    found = bootstrap(
-        sides,
-        statistic,
-        method="percentile",
-        vectorized=True,
-        confidence_level=how.confidence,
-        n_resamples=how.resamples,
-        batch=max(1, _MOST_AT_ONCE // sum(map(len, sides))),
-        rng=np.random.default_rng(how.seed),
-    ).confidence_interval
-    return float(found.low), float(found.high)

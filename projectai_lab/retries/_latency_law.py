@@ -1,0 +1,60 @@
+"""The laws of latency in numpy: draws, and the moments below a limit."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from projectai_lab.errors import PolicyError
+from projectai_lab.models import Latency, seconds
+
+Values = NDArray[np.float64]
+
+
+def draw(latency: Latency, size: int, rng: np.random.Generator) -> Values:
+    """Draw latencies in seconds, as `faults.sample` does one by one."""
+    a, b = seconds(latency.a), seconds(latency.b)
+    if is_constant(latency):
+        return np.full(size, a)
+    if latency.law == "uniform":
+        return rng.uniform(a, b, size)
+    return rng.lognormal(math.log(a), b, size)
+
+
+def is_constant(latency: Latency) -> bool:
+    """Whether the law always gives its `a`; PolicyError for a law that is not known here."""
+    if latency.law not in ("constant", "uniform", "lognormal"):
+        raise PolicyError(
+            f"the latency law {latency.law!r} cannot be simulated yet; "
+            "take constant, uniform or lognormal"
+        )
+    a, b = seconds(latency.a), seconds(latency.b)
+    if latency.law == "uniform":
+        return a == b
+    return latency.law == "constant" or a == 0 or b == 0
+
+
+def below(latency: Latency, limit: float) -> tuple[float, float]:
+    """Return P(L < limit), and E[L | L < limit] (NaN where that cannot be).
+
+    Source: for the lognormal law Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions
+    1, 2nd ed. (1994), chapter 14: E[L; L < t] = a · exp(b²/2) · Φ(ln(t/a)/b − b).
+    """
+    a, b = seconds(latency.a), seconds(latency.b)
+    if is_constant(latency):
+        return (1.0, a) if a < limit else (0.0, math.nan)
+    if latency.law == "uniform":
+        share = min(max((limit - a) / (b - a), 0.0), 1.0)
+        return share, (a + min(limit, b)) / 2 if share else math.nan
+    z = (math.log(limit) - math.log(a)) / b if math.isfinite(limit) else math.inf
+    share = float(ndtr(z))
+    whole = a * math.exp(b * b / 2)
+    return share, _safe(whole * float(ndtr(z - b)), share)
+
+
+def _safe(above: float, under: Any) -> float:
+    return above / under if under > 0 else math.nan
