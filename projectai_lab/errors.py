@@ -19,6 +19,8 @@
     ├── HistoryFileError             a file that is not a usable event history
     ├── TableError                   a table that breaks its schema
     ├── CapsuleError                 a file that is no whole capsule, or may not be one
+    ├── BaselineError                a baseline that is missing, damaged or of another schema
+    ├── RegressionError              a table that breaks the rules of its check
     └── NotebookError                a notebook that failed; names notebook, cell, parameters
 
 What Temporal already names (`WorkflowFailureError`, `WorkflowAlreadyStartedError`, `RPCError`)
@@ -112,6 +114,14 @@ class TableError(LabError):
 
 class CapsuleError(LabError):
     """A file that is no whole capsule, or a study that must not become one as it is."""
+
+
+class BaselineError(LabError):
+    """A baseline that is missing, damaged, of another schema, or does not fit the check."""
+
+
+class RegressionError(LabError):
+    """A table that breaks the rules of its check; `verdict` says rule by rule what was seen."""
 
 
 class NotebookError(LabError):

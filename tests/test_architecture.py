@@ -70,8 +70,10 @@ LAW: dict[str, set[str]] = {
     "lint": {"tables", "retries"},
     "compare": {"errors", "tables", "latency", "process", "_frames"},
     "plots": {"tables", "retries", "latency", "_frames"},
-    # Replay is asynchronous, and the scan must know the secrets that could have come in.
-    "capsule": {"errors", "config", "histories", "tables", "plots", "_loop", "_html"},
+    # Replay is asynchronous and logs through the process's one runtime.
+    "_replay": {"_connect", "_loop"},
+    # The scan must know the secrets that could have come in.
+    "capsule": {"errors", "config", "histories", "tables", "plots", "_replay", "_html"},
     "_notebook_files": {"errors"},
     "notebooks": {"errors", "_notebook_files"},
     "__init__": {"config", "errors", "lab", "controller", "models", "_loop"},
@@ -86,6 +88,7 @@ OUTSIDE: dict[str, set[str]] = {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
+        "_replay",
         "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
@@ -96,7 +99,7 @@ OUTSIDE: dict[str, set[str]] = {
     "threading": {"_loop", "cli"},
     "pandas": {
         "_frames", "tables", "retries", "latency", "process", "compare", "lint", "plots",
-        "capsule", "cli",
+        "capsule", "_replay", "cli",
     },
     "numpy": {"tables", "retries", "latency", "compare", "plots"},
     "scipy": {"latency", "compare"},
