@@ -76,6 +76,11 @@ LAW: dict[str, set[str]] = {
     "capsule": {"errors", "config", "histories", "tables", "plots", "_replay", "_html"},
     "_notebook_files": {"errors"},
     "notebooks": {"errors", "_notebook_files"},
+    "regression": {
+        "errors", "histories", "retries", "compare", "notebooks", "_frames", "_replay",
+        "_notebook_files",
+    },
+    "pytest_plugin": {"regression"},
     "__init__": {"config", "errors", "lab", "controller", "models", "_loop"},
     "__main__": {"cli"},
 }  # fmt: skip
@@ -99,11 +104,12 @@ OUTSIDE: dict[str, set[str]] = {
     "threading": {"_loop", "cli"},
     "pandas": {
         "_frames", "tables", "retries", "latency", "process", "compare", "lint", "plots",
-        "capsule", "_replay", "cli",
+        "capsule", "regression", "_replay", "cli",
     },
-    "numpy": {"tables", "retries", "latency", "compare", "plots"},
-    "scipy": {"latency", "compare"},
+    "numpy": {"tables", "retries", "latency", "compare", "plots", "regression"},
+    "scipy": {"latency", "compare", "regression"},
     "matplotlib": {"plots", "capsule"},
+    "pytest": {"pytest_plugin"},
     "papermill": {"notebooks"},
     "nbconvert": {"notebooks"},
     "jupyter_client": {"notebooks"},
