@@ -6,6 +6,7 @@ until a notebook runs.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class NotebookItem(pytest.Item):
         if outcome.state != "green":
             raise BrokenNotebookError(regression.digest(outcome))
         for note in outcome.notes:
-            self.warn(pytest.PytestWarning(f"{self.path.name}: {note}"))
+            warnings.warn(pytest.PytestWarning(f"{self.path.name}: {note}"), stacklevel=1)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the digest, which says more than our own stack would."""

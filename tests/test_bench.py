@@ -12,7 +12,7 @@ import pytest
 from projectai_lab import tables
 from projectai_lab.devserver import DevServer
 from tests.bench import __main__ as bench
-from tests.bench import decode, fetch, opening, throughput
+from tests.bench import decode, fetch, opening, regress, throughput
 from tests.bench.rounds import Row, in_turns, timed, typical_ratio
 from tests.bench.sides import Side
 
@@ -73,6 +73,12 @@ def test_fetch_measures_histories_with_and_without_tables() -> None:
     rows = fetch.measure(runs=3, rounds=1)
     assert positive(rows) == ["fetch: 3 histories and their tables", "fetch: 3 histories alone"]
     assert [row.at_most for row in rows] == [1.15, None]
+
+
+def test_regress_measures_two_notebooks_at_a_time() -> None:
+    [row] = regress.measure(notebooks=2, rounds=1)
+    assert positive([row]) == ["regress: --jobs 2 to --jobs 1"]
+    assert row.at_least == 1.5
 
 
 def test_the_raw_side_starts_its_server_with_the_flags_of_our_own(server: DevServer | None) -> None:
@@ -155,6 +161,6 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
-    assert "no measurement speed; there are decode, open, throughput, fetch" in (
+    assert "no measurement speed; there are decode, open, throughput, fetch, regress" in (
         capsys.readouterr().err
     )

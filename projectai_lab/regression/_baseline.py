@@ -136,7 +136,8 @@ def _column(name: str, values: Sequence[Any], dtype: str) -> pd.Series:
         # Or pandas would take "0.5" for a number and 1 for true.
         fits = isinstance(value, str) if text else isinstance(value, bool | int | float)
         fits = fits and isinstance(value, bool) == (dtype in ("bool", "boolean"))
-        if value is not None and not fits and dtype != "object":
+        known = value is None and dtype != "bool"
+        if not known and not fits and dtype != "object":
             raise ValueError(f"{value!r} in column {name!r}, whose dtype is {dtype}")
     return pd.Series(list(values), dtype=dtype, name=name)
 

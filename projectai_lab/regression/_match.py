@@ -19,7 +19,7 @@ def match(
 ) -> Found:
     """Return the pairs of positions that match by key, and a finding per row that has no match.
 
-    `columns` are those that the table had. Without a key the first row matches the first, and so on.
+    `columns` are those that the table had. Without a key rows match by position.
     """
     missing = [name for name in key if name not in now.columns]
     unknown = [name for name in missing if name not in then.columns]

@@ -41,8 +41,8 @@ def quantile_band(
     column: str,
     *,
     q: float = 0.5,
-    relative: float = 0.15,
     absolute: float = 0.0,
+    relative: float = 0.0,
     confidence: float = 0.99,
     resamples: int = 2000,
 ) -> Rule:
@@ -65,7 +65,7 @@ def quantile_band(
         raise ValueError(f"q and confidence must lie between 0 and 1, got {q} and {confidence}")
     absolute, relative = slack(absolute, relative)
     how = Shift(confidence, resamples, seed=0)
-    name = told("quantile_band", q=q, relative=relative, absolute=absolute)
+    name = told("quantile_band", q=q, absolute=absolute, relative=relative)
 
     def judge(sides: Sides, column: str) -> Iterator[Finding]:
         then, now = (_values("quantile_band", side, column) for side in (sides.then, sides.now))

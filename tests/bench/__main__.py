@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from types import ModuleType
 
-from tests.bench import decode, fetch, opening, throughput
+from tests.bench import decode, fetch, opening, regress, throughput
 from tests.bench.rounds import Row
 
 MEASUREMENTS: dict[str, ModuleType] = {
@@ -20,6 +20,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "open": opening,
     "throughput": throughput,
     "fetch": fetch,
+    "regress": regress,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 
