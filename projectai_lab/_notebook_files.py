@@ -87,14 +87,24 @@ def _source(cell: Cell) -> str:
 
 def last_cell(copy: Path) -> tuple[int | None, str]:
     """Return number, from 1 as the author counts, and first line of the last cell that started."""
-    if not copy.exists():
-        return None, ""
-    cells = [cell for cell in _cells(copy) if not _tags(cell) & _ADDED_BY_PAPERMILL]
     started = [
-        number
-        for number, cell in enumerate(cells, 1)
+        (number, line)
+        for number, line, cell in _authors(copy)
         if cell["metadata"].get("papermill", {}).get("start_time")
     ]
-    if not started:
-        return None, ""
-    return started[-1], next(iter(_source(cells[started[-1] - 1]).strip().splitlines()), "")
+    return started[-1] if started else (None, "")
+
+
+def cells_by_count(copy: Path) -> dict[int, tuple[int, str]]:
+    """Return number and first line of each executed cell, by the n of its `In [n]`."""
+    executed = [(cell.get("execution_count"), n, line) for n, line, cell in _authors(copy)]
+    return {count: (number, line) for count, number, line in executed if count}
+
+
+def _authors(copy: Path) -> list[tuple[int, str, Cell]]:
+    """Return number, first line and cell of each cell that the author wrote."""
+    if not copy.exists():
+        return []
+    cells = [cell for cell in _cells(copy) if not _tags(cell) & _ADDED_BY_PAPERMILL]
+    lines = [next(iter(_source(cell).strip().splitlines()), "") for cell in cells]
+    return list(zip(range(1, len(cells) + 1), lines, cells, strict=True))

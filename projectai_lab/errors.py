@@ -21,6 +21,8 @@
     ├── PolicyError                  a retry policy that never ends, or has no such figures
     ├── CapsuleError                 a file that is no whole capsule, or may not be one
     ├── ExportError                  an export that cannot be written, continued or read
+    ├── BaselineError                a baseline that is missing, damaged or of another schema
+    ├── RegressionError              a table that breaks the rules of its check
     └── NotebookError                a notebook that failed; names notebook, cell, parameters
 
 What Temporal already names (`WorkflowFailureError`, `WorkflowAlreadyStartedError`, `RPCError`)
@@ -122,6 +124,14 @@ class CapsuleError(LabError):
 
 class ExportError(LabError):
     """An export that cannot be written, continued or read."""
+
+
+class BaselineError(LabError):
+    """A baseline that is missing, damaged, of another schema, or does not fit the check."""
+
+
+class RegressionError(LabError):
+    """A table that breaks the rules of its check; `verdict` says rule by rule what was seen."""
 
 
 class NotebookError(LabError):

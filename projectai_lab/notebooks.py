@@ -46,13 +46,15 @@ def run(
     timeout: timedelta = timedelta(minutes=10),
     html: bool = True,
     progress: bool = True,
+    env: Mapping[str, str] | None = None,
 ) -> NotebookRun:
     """Run a notebook in a fresh kernel of this very Python and return what it left.
 
     `parameters` replace values of the cell tagged `parameters`; `timeout` holds for each cell. As
-    in JupyterLab, the kernel's folder is the notebook's. The executed copy goes to `output`, by
-    default `runs/<name>.ipynb`, with the HTML page beside it; both are kept on failure too.
-    Raises `NotebookError`, which carries notebook, cell, parameters, output and traceback.
+    in JupyterLab, the kernel's folder is the notebook's, and JPY_SESSION_NAME names it; `env` adds
+    further variables. The executed copy goes to `output`, by default `runs/<name>.ipynb`, with the
+    HTML page beside it; both are kept on failure too. Raises `NotebookError`, which carries
+    notebook, cell, parameters, output, traceback, error_type and seconds.
 
         done = notebooks.run("notebooks/01_quickstart.ipynb", parameters={"seed": 7})
         done.html, done.seconds
@@ -63,8 +65,9 @@ def run(
     copy.parent.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     try:
-        _execute(source, copy, values, timeout, progress)
-    except NotebookError:
+        _execute(source, copy, values, timeout, progress, env or {})
+    except NotebookError as error:
+        vars(error).update(seconds=time.monotonic() - begun)
         if html and copy.exists():
             _write_page(copy)
         raise
@@ -81,6 +84,7 @@ def run_many(
     timeout: timedelta = timedelta(minutes=10),
     html: bool = True,
     progress: bool = True,
+    env: Mapping[str, str] | None = None,
 ) -> list[NotebookRun]:
     """Run several notebooks, `jobs` at a time in processes of their own; results in their order.
 
@@ -91,7 +95,13 @@ def run_many(
     """
     sources, values = [Path(path) for path in paths], dict(parameters or {})
     _check_many(sources, values, Path(output_dir))
-    options = {"parameters": values, "timeout": timeout, "html": html, "progress": False}
+    options = {
+        "parameters": values,
+        "timeout": timeout,
+        "html": html,
+        "progress": False,
+        "env": env,
+    }
     calls = [{"path": s, "output": Path(output_dir, s.name), **options} for s in sources]
     outcomes = _run_in_processes(calls, jobs, progress)
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
@@ -115,6 +125,7 @@ def _run_in_processes(
     # Spawned, not forked: the caller may have threads, a Temporal client among them.
     with ProcessPoolExecutor(jobs, get_context("spawn"), _let_parent_decide) as pool:
         futures = [pool.submit(run, **call) for call in calls]
+        pairs = list(zip(futures, calls, strict=True))
         try:
             for _ in tqdm(
                 as_completed(futures), total=len(calls), unit="notebook", disable=not progress
@@ -124,7 +135,15 @@ def _run_in_processes(
             pool.shutdown(wait=False, cancel_futures=True)
             _end(set(active_children()) - others)
             raise
-    return [future.exception() or future.result() for future in futures]
+    return [_outcome(future.exception() or future.result(), call) for future, call in pairs]
+
+
+def _outcome(ended: Any, call: dict[str, Any]) -> NotebookRun | BaseException:
+    """Return how a run ended, as an error that names the notebook also where its process died."""
+    if isinstance(ended, NotebookRun | NotebookError):
+        return ended
+    message = f"{call['path']} did not run to its end: {ended or repr(ended)}"
+    return NotebookError(message, notebook=call["path"], cell=None, output=call["output"])
 
 
 def _end(children: Iterable[Any]) -> None:
@@ -146,7 +165,12 @@ def _let_parent_decide() -> None:
 
 
 def _execute(
-    source: Path, copy: Path, parameters: dict[str, Any], timeout: timedelta, progress: bool
+    source: Path,
+    copy: Path,
+    parameters: dict[str, Any],
+    timeout: timedelta,
+    progress: bool,
+    env: Mapping[str, str],
 ) -> None:
     import papermill
 
@@ -157,7 +181,9 @@ def _execute(
             parameters,
             kernel_name="python3",
             language="python",
-            kernel_manager_class=_kernel_of_this_python(),
+            kernel_manager_class=_kernel_of_this_python(
+                {"JPY_SESSION_NAME": str(source.resolve()), **env}
+            ),
             resources={"metadata": {"path": str(source.resolve().parent)}},
             execution_timeout=math.ceil(timeout.total_seconds()),
             progress_bar={"desc": source.stem, "leave": False} if progress else False,
@@ -171,7 +197,7 @@ def _literal(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def _kernel_of_this_python() -> type[Any]:
+def _kernel_of_this_python(env: Mapping[str, str]) -> type[Any]:
     """Return a kernel manager that asks no kernelspec, which may belong to another Python."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -179,9 +205,11 @@ def _kernel_of_this_python() -> type[Any]:
     # Log level: the kernel would warn in every run that its local socket is not encrypted.
     launch = "-m ipykernel_launcher -f {connection_file} --log-level=CRITICAL"
     argv = [sys.executable, *launch.split()]
+    # What begins with a dollar would be taken for another variable.
+    plain = {name: value.replace("$", "$$") for name, value in env.items()}
 
     class ThisPython(AsyncKernelManager):
-        kernel_spec = KernelSpec(argv=argv, display_name="Python 3", language="python")
+        kernel_spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=plain)
 
     return ThisPython
 
@@ -216,6 +244,7 @@ def _failure(
         parameters=parameters,
         output=copy,
         traceback=text,
+        error_type=getattr(error, "ename", type(error).__name__),
     )
 
 

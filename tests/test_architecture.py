@@ -73,12 +73,19 @@ LAW: dict[str, set[str]] = {
     "lint": {"tables", "retries"},
     "compare": {"errors", "tables", "latency", "process", "_frames", "_words"},
     "plots": {"tables", "retries", "latency", "_frames", "_words"},
-    # Replay is asynchronous, and the scan must know the secrets that could have come in.
+    # Replay is asynchronous and logs through the process's one runtime.
+    "_replay": {"_connect", "_loop"},
+    # The scan must know the secrets that could have come in.
     "capsule": {
-        "errors", "config", "histories", "tables", "plots", "_atomic", "_loop", "_html",
+        "errors", "config", "histories", "tables", "plots", "_atomic", "_replay", "_html",
     },
     "_notebook_files": {"errors"},
     "notebooks": {"errors", "_notebook_files"},
+    "regression": {
+        "errors", "histories", "retries", "latency", "notebooks", "_frames", "_replay",
+        "_notebook_files",
+    },
+    "pytest_plugin": {"regression"},
     "__init__": {"config", "errors", "lab", "controller", "models", "_loop"},
     "__main__": {"cli"},
 }  # fmt: skip
@@ -90,7 +97,8 @@ OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
-        "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule", "cli",
+        "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
+        "_replay", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
@@ -100,12 +108,13 @@ OUTSIDE: dict[str, set[str]] = {
     "threading": {"_loop", "cli"},
     "pandas": {
         "_frames", "histories", "tables", "retries", "latency", "process", "compare", "lint",
-        "plots", "capsule", "cli",
+        "plots", "capsule", "regression", "_replay", "cli",
     },
-    "numpy": {"tables", "retries", "latency", "compare", "plots"},
+    "numpy": {"tables", "retries", "latency", "compare", "plots", "regression"},
     "pyarrow": {"tables"},
-    "scipy": {"retries", "latency", "plots"},
+    "scipy": {"retries", "latency", "plots", "regression"},
     "matplotlib": {"plots", "capsule"},
+    "pytest": {"pytest_plugin"},
     "papermill": {"notebooks"},
     "nbconvert": {"notebooks"},
     "jupyter_client": {"notebooks"},

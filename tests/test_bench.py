@@ -12,7 +12,7 @@ import pytest
 from projectai_lab import tables
 from projectai_lab.devserver import DevServer
 from tests.bench import __main__ as bench
-from tests.bench import decode, export, fetch, load, opening, simulate, throughput
+from tests.bench import decode, export, fetch, load, opening, regress, simulate, throughput
 from tests.bench.rounds import Row, in_turns, timed, typical_ratio
 from tests.bench.sides import Side
 
@@ -108,6 +108,12 @@ def test_export_measures_time_memory_and_size() -> None:
     assert 50 < rows[2].ours < 1024
 
 
+def test_regress_measures_two_notebooks_at_a_time() -> None:
+    [row] = regress.measure(notebooks=2, rounds=1)
+    assert positive([row]) == ["regress: --jobs 2 to --jobs 1"]
+    assert row.at_least == 1.5
+
+
 def test_the_raw_side_starts_its_server_with_the_flags_of_our_own(server: DevServer | None) -> None:
     if server is None:
         pytest.skip("the server of --address was started by somebody else")
@@ -188,7 +194,5 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
-    assert (
-        "no measurement speed; there are decode, open, throughput, fetch, load, export, simulate"
-        in (capsys.readouterr().err)
-    )
+    known = "decode, open, throughput, fetch, load, export, simulate, regress"
+    assert f"no measurement speed; there are {known}" in (capsys.readouterr().err)

@@ -91,7 +91,7 @@ from projectai_lab.workflows import ExampleWorkflow
 study = capsule.open(sys.argv[1])
 study.tables["attempts"].to_parquet(sys.argv[2])
 ax = study.draw("retries")
-replayed = study.replay([ExampleWorkflow]).set_index("workflow_id")["replayed"]
+replayed = study.replay([ExampleWorkflow]).set_index("workflow_id")["ok"]
 print(json.dumps({
     "bars": [list(map(float, patch.get_bbox().bounds)) for patch in ax.patches],
     "events": [len(run.events) for run in study.histories],
@@ -183,9 +183,9 @@ def test_replay_tells_the_code_that_no_longer_fits(tmp_path: Path) -> None:
     other.events[0].workflow_execution_started_event_attributes.original_execution_run_id = "r"
     path = capsule.save(tmp_path / "s.zip", [whole, other])
     table = capsule.open(path).replay([ExampleWorkflow])
-    assert table["replayed"].tolist() == [True, False]
-    assert pd.isna(table["failure"][0])
-    assert "Nondeterminism" in table["failure"][1]
+    assert table["ok"].tolist() == [True, False]
+    assert pd.isna(table["message"][0])
+    assert "Nondeterminism" in table["message"][1]
 
 
 def test_two_saves_differ_in_nothing_but_when(study: Path, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ BOXES = [
     "notebooks",
     "plots",
     "process",
+    "regression",
     "retries",
     "tables",
 ]

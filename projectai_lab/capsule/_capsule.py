@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from temporalio.worker import Replayer
 
 from projectai_lab._html import card
-from projectai_lab._loop import LoopThread
+from projectai_lab._replay import replay
 from projectai_lab.capsule import _archive, _parts
 from projectai_lab.errors import CapsuleError
 from projectai_lab.histories import History
@@ -59,24 +58,12 @@ class Capsule:
     def replay(self, workflows: Sequence[type], **options: Any) -> pd.DataFrame:
         """Replay every history with the SDK's Replayer: one row a run, whether the code still fits.
 
-        Columns: workflow_id, run_id, replayed, failure (NA: none). `options` go to the Replayer:
-        data_converter, plugins, …
+        Columns: workflow_id, run_id, ok, event_id and event_type of the first event that the code
+        does not follow, message (NA: none). `options` go to the Replayer: data_converter, …
 
         >>> study.replay([ExampleWorkflow])                                    # doctest: +SKIP
         """
-        replayer = Replayer(workflows=workflows, **options)
-        loop = LoopThread("projectai-lab-replay")
-        try:
-            failures = loop.run(lambda: _replay(replayer, self.histories))
-        finally:
-            loop.close()
-        rows = [
-            (run.workflow_id, run.run_id, failure is None, failure)
-            for run, failure in zip(self.histories, failures, strict=True)
-        ]
-        columns = ["workflow_id", "run_id", "replayed", "failure"]
-        kinds = {"workflow_id": "str", "run_id": "str", "replayed": "boolean", "failure": "str"}
-        return pd.DataFrame(rows, columns=columns).astype(kinds)
+        return replay(self.histories, workflows, **options)
 
     def extract(self, folder: str | os.PathLike[str]) -> Path:
         """Write all members into a folder that is new or empty; return it.
@@ -106,12 +93,3 @@ class Capsule:
             "sha256": self.sha256,
         }
         return card(f"Capsule {self.path.name}", facts)
-
-
-async def _replay(replayer: Replayer, runs: Sequence[History]) -> list[str | None]:
-    found: list[str | None] = []
-    for run in runs:
-        result = await replayer.replay_workflow(run, raise_on_replay_failure=False)
-        failure = result.replay_failure
-        found.append(None if failure is None else str(failure) or type(failure).__name__)
-    return found

@@ -18,7 +18,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.service import RPCError
 
 from projectai_lab import __version__
-from projectai_lab.cli import check, data, export, papers, serve
+from projectai_lab.cli import check, data, export, papers, regress, serve
 from projectai_lab.cli._common import DONE, FAILED, INTERRUPTED, TROUBLE
 from projectai_lab.errors import LabError, NotebookError
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"projectai-lab {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (papers, serve, data, export, check):
+    for module in (papers, regress, serve, data, export, check):
         module.add_commands(commands)
     return top
 
