@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from projectai_lab import histories
 from projectai_lab._replay import replay as replay_all
-from projectai_lab.errors import HistoryFileError
 
 
 def replay(
@@ -27,10 +25,4 @@ def replay(
     >>> assert found.ok.all(), found                                           # doctest: +SKIP
     """
     runs = histories.load_all(folder)
-    if not runs:
-        raise HistoryFileError(
-            f"there is no history in {Path(folder)}, so nothing would be replayed; "
-            'histories.save(history, "…/req-1.json") puts one there',
-            path=Path(folder),
-        )
     return replay_all(runs, workflows, **options)
