@@ -193,6 +193,8 @@ def test_noise_needs_two_repetitions_and_one_clock() -> None:
     for table in (activities([1.0, 2], replicate=1), activities([], replicate=[])):
         with pytest.raises(TableError, match=r"at least 2 of them; replicate tells \d apart: run"):
             latency.noise(table)
+    with pytest.raises(TableError, match="expected a DataFrame, got list"):
+        latency.noise([1.0, 2.0])
     with pytest.raises(TableError, match="no column replicate"):
         latency.noise(activities([1.0]))
     with pytest.raises(TableError, match="several clocks"):

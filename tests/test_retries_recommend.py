@@ -160,8 +160,14 @@ def test_a_policy_that_waits_no_time_is_refused(first: float) -> None:
 
 
 def test_a_policy_without_end_is_refused() -> None:
-    with pytest.raises(PolicyError, match="retried for ever; give RetrySettings"):
-        recommend(Goal(p99_below=5), [RetrySettings()], FaultLaw(fail=1))
+    with pytest.raises(PolicyError, match="retried for ever; give RetrySettings") as caught:
+        recommend(Goal(p99_below=5), [RetrySettings(3.0)], FaultLaw(fail=1))
+    assert "initial_interval=3.0" in caught.value.__notes__[0]
+
+
+def test_half_an_attempt_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"maximum_attempts must be 0, 1, 2 …, got 2\.5"):
+        recommend(Goal(p99_below=5), GRID.assign(maximum_attempts=2.5))
 
 
 def test_a_goal_needs_a_part_that_can_be_met() -> None:

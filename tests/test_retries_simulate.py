@@ -189,6 +189,10 @@ LAWS: dict[str, tuple[FaultLaw, dict[str, Any]]] = {
     "skewed failures": (FaultLaw(fail=0.4, failing_latency=SKEWED), {"start_to_close": 0.9}),
     "full jitter": (FaultLaw(fail=0.4, latency=SKEWED), {"jitter": "full"}),
     "equal jitter": (FaultLaw(fail=0.4, latency=SKEWED), {"jitter": "equal"}),
+    "jitter but for hangs": (
+        FaultLaw(fail=0.2, hang=0.3, latency=SKEWED),
+        {"jitter": "full", "start_to_close": 1},
+    ),
     "lag": (FaultLaw(fail=0.4, latency=Latency(a=0.1)), {"dispatch_lag": 0.09}),
 }
 
@@ -200,7 +204,7 @@ def test_simulation_and_theory_agree_within_the_stated_intervals(
 ) -> None:
     law, options = LAWS[name]
     endings = retries.theory(policy, law, **options)
-    # The intervals of 24 laws, 5 figures each: at 0.9995 one of sixteen such test runs would err.
+    # The intervals of 26 laws, 5 figures each: at 0.9995 one of sixteen such test runs would err.
     table = retries.simulate(policy, law, N, seed=3, **options)
     exact = retries.measures(endings).set_index("measure").value
     for row in retries.measures(table, confidence=0.9995).itertuples():
@@ -308,6 +312,13 @@ def test_decorrelated_waits_grow_from_the_wait_before_under_the_cap() -> None:
     law = FaultLaw(fail=[1, 1, 0], latency=Latency(a=0))
     both = retries.simulate(policy, law, N, jitter="decorrelated").completion_s
     assert both.mean() == pytest.approx(2 + 3.5, rel=0.01)
+
+
+@pytest.mark.parametrize("jitter", retries.STRATEGIES)
+def test_a_timeout_is_followed_by_the_policys_own_wait_since_no_code_draws_one(jitter: Any) -> None:
+    law = FaultLaw(hang=[1, 1, 0], latency=Latency(a=0.1))
+    ended = one(POLICY, law, start_to_close=1, jitter=jitter)
+    assert ended == (3, 1 + 0.5 + 1 + 1 + 0.1, "COMPLETED")
 
 
 # Figures of requests
@@ -427,9 +438,10 @@ def test_agreement_errs_as_seldom_as_it_says() -> None:
 
 
 def test_no_request_is_refused() -> None:
-    for n in (0, -5):
+    for n in (0, -5, 2.5):
         with pytest.raises(ValueError, match=f"n must be at least 1 request, got {n}"):
-            retries.simulate(POLICY, FaultLaw(), n)
+            retries.simulate(POLICY, FaultLaw(), n)  # type: ignore[arg-type]
+    assert len(retries.simulate(POLICY, FaultLaw(), 1e3)) == 1000  # type: ignore[arg-type]
 
 
 def test_a_law_that_never_succeeds_without_a_limit_is_refused_and_not_run_for_ever() -> None:
@@ -449,14 +461,21 @@ def test_a_law_that_never_succeeds_without_a_limit_is_refused_and_not_run_for_ev
         (ENDLESS, FaultLaw(fail=1 - 1e-7), 1, {}),
         (RetrySettings(0.001, 1.0), FaultLaw(fail=1), 1, {"schedule_to_close": timedelta(days=1)}),
         (ENDLESS, FaultLaw(fail=0.999), 10_000_000, {}),
+        (ENDLESS, FaultLaw(), 10**9, {}),
+        (ENDLESS, FaultPlan(fail_first={"simulate_ai_call": 10**9}), 1, {}),
         (RetrySettings(maximum_attempts=10**7), FaultLaw(fail=1), 1, {}),
     ],
 )
 def test_what_would_take_for_hours_is_refused(
-    policy: RetrySettings, law: FaultLaw, n: int, options: dict[str, Any]
+    policy: RetrySettings, law: FaultLaw | FaultPlan, n: int, options: dict[str, Any]
 ) -> None:
     with pytest.raises(PolicyError, match=r"more than can be simulated; give maximum_attempts"):
         retries.simulate(policy, law, n, **options)
+
+
+def test_a_week_of_backoffs_that_have_grown_long_is_not_refused() -> None:
+    table = retries.simulate(ENDLESS, FaultLaw(fail=1), 2, schedule_to_close=timedelta(days=7))
+    assert table.attempts[0] == pytest.approx(7 * 86400 / 50, rel=0.01)
 
 
 def test_a_hang_without_a_timeout_is_refused() -> None:
@@ -481,6 +500,9 @@ def test_other_bad_input_is_named() -> None:
         FaultLaw(latency=0.3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dispatch_lag must be 0 s or more, got -1"):
         retries.simulate(POLICY, FaultLaw(), 10, dispatch_lag=-1)
+    for lag in (-1, schema.frame("attempts", [])):
+        with pytest.raises(ValueError, match="dispatch_lag must be a time of 0 s or more here"):
+            retries.theory(POLICY, FaultLaw(), dispatch_lag=lag)
     with pytest.raises(ValueError, match="jitter is one of none, full, equal, decorrelated; got"):
         retries.simulate(POLICY, FaultLaw(), 10, jitter="some")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"no fault law: 0\.3; give retries\.FaultLaw"):

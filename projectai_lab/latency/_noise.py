@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import f as f_law
 
+from projectai_lab._frames import ACTIVITIES, names, need
 from projectai_lab.errors import TableError
 from projectai_lab.latency._values import Values, grouped
 
@@ -46,6 +47,7 @@ def noise(
     >>> noise(runs).icc.round(2).tolist()
     [0.14]
     """
+    need(df, names(by), ACTIVITIES)
     keys, groups = grouped(df, column, by)
     parts = [values for _, values in groups if len(values)]
     if len(parts) < 2:

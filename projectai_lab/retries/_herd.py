@@ -10,6 +10,7 @@ import pandas as pd
 
 from projectai_lab.models import Duration, FaultPlan, seconds
 from projectai_lab.retries._jitter import STRATEGIES, Strategy
+from projectai_lab.retries._latency_law import Values
 from projectai_lab.retries._law import CALL, FaultLaw
 from projectai_lab.retries._terms import check_end, terms
 from projectai_lab.retries._walk import Lag, walk
@@ -44,14 +45,7 @@ def herd(
         raise ValueError(f"n must be at least 1 and within more than 0 s, got {n} and {within}")
     rows = []
     for jitter in strategies:
-        found = terms(
-            policy,
-            fault_law,
-            activity_type=activity_type,
-            start_to_close=start_to_close,
-            schedule_to_close=schedule_to_close,
-            jitter=jitter,
-        )
+        found = terms(policy, fault_law, activity_type, start_to_close, schedule_to_close, jitter)
         check_end(found, n)
         ends, starts = np.zeros(n), [np.zeros(0)]
         for step in walk(found, n, seed, dispatch_lag):
@@ -63,9 +57,7 @@ def herd(
     return pd.DataFrame(rows, columns=[*columns, "mean_completion_s"])
 
 
-def _crowd(
-    starts: np.ndarray[Any, np.dtype[np.float64]], width: float, n: int
-) -> tuple[int, int, float, float, float]:
+def _crowd(starts: Values, width: float, n: int) -> tuple[int, int, float, float, float]:
     if not len(starts):
         return 0, 0, np.nan, 0.0, np.nan
     # A span that begins with a retry is never worse than one that begins between two.

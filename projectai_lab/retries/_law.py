@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Self
 
 from projectai_lab.errors import PolicyError
 from projectai_lab.models import FaultPlan, Latency
+from projectai_lab.retries._planned import MOST_ATTEMPTS
 
 Chance = float | Sequence[float]
 """A probability for every attempt, or of attempts 1, 2, …, the last one for all that follow."""
@@ -41,7 +42,7 @@ class FaultLaw:
     def __post_init__(self) -> None:
         for name in ("fail", "hang"):
             value = getattr(self, name)
-            given = tuple(value) if isinstance(value, Sequence) else (value,)
+            given = tuple(value) if isinstance(value, Iterable) else (value,)
             if not given:
                 raise ValueError(f"FaultLaw.{name} is empty; give a probability, as in {name}=0.2")
             object.__setattr__(self, name, tuple(_probability(name, one) for one in given))
@@ -51,15 +52,19 @@ class FaultLaw:
             if law is not None and not isinstance(law, Latency):
                 raise ValueError(f"FaultLaw.{name} must be a Latency, as Latency(a=0.4); got {law}")
 
+    def chances(self, name: str) -> tuple[float, ...]:
+        """Return the probabilities `fail` or `hang` of attempts 1, 2, …"""
+        return tuple(getattr(self, name))
+
     def chance(self, name: str, attempt: int) -> float:
         """Return the probability `fail` or `hang` of one attempt."""
-        given: tuple[float, ...] = getattr(self, name)
+        given = self.chances(name)
         return given[min(attempt, len(given)) - 1]
 
     @property
     def settled(self) -> int:
         """The attempt from which on all attempts meet the same."""
-        return max(len(tuple(given)) for given in (self.fail, self.hang) if given)  # type: ignore[arg-type]
+        return max(len(self.chances("fail")), len(self.chances("hang")))
 
     @classmethod
     def of(cls, faults: FaultLaw | FaultPlan, activity_type: str = CALL) -> Self | FaultLaw:
@@ -70,8 +75,9 @@ class FaultLaw:
             raise TypeError(f"no fault law: {faults!r}; give retries.FaultLaw(…) or a FaultPlan")
         _refuse_unknown(faults)
         first, hang = (
-            faults.fail_first.get(activity_type, 0),
-            faults.hang_first.get(activity_type, 0),
+            # More attempts than that are never simulated.
+            int(min(given.get(activity_type, 0), MOST_ATTEMPTS + 1))
+            for given in (faults.fail_first, faults.hang_first)
         )
         return cls(
             fail=[*[1.0] * first, faults.fail_probability.get(activity_type, 0.0)],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from scipy.stats import binomtest
 
 from projectai_lab._frames import ACTIVITIES, need, one_clock
 from projectai_lab.latency import percentiles
+from projectai_lab.retries._latency_law import Values
 from projectai_lab.retries._simulate import KINDS
 from projectai_lab.retries._terms import COMPLETED
 
@@ -120,9 +120,7 @@ def _share(count: int, n: int, confidence: float) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def _mean(
-    values: np.ndarray[Any, np.dtype[np.float64]], confidence: float, spare: float = math.nan
-) -> tuple[float, float, float]:
+def _mean(values: Values, confidence: float, spare: float = math.nan) -> tuple[float, float, float]:
     """Return mean and interval; values that are all equal may be off by `spare` where unseen."""
     n = len(values)
     if n < 2:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from projectai_lab.errors import PolicyError
 from projectai_lab.models import Duration, FaultPlan, RetrySettings, seconds
 from projectai_lab.retries._jitter import Strategy
 from projectai_lab.retries._law import CALL, FaultLaw
@@ -107,23 +108,26 @@ def recommend(
         "schedule_to_close": schedule_to_close,
         "jitter": jitter,
     }
+    common = {"seed": seed, "activity_type": activity_type, "dispatch_lag": dispatch_lag}
     table = []
     for policy, own in rows:
         used = terms | own
-        found = simulate(
-            policy,
-            fault_law,
-            n,
-            seed=seed,
-            activity_type=activity_type,
-            dispatch_lag=dispatch_lag,
-            **used,
-        )
+        found = _simulated(policy, fault_law, n, common | used)
         figures = measures(found, q=(0.5, 0.95, 0.99), confidence=confidence).set_index("measure")
         table.append((*_described(policy, used), *_columns(figures), *_judged(figures, goal)))
     parts = [f"{name}{part}" for name in _MEASURES for part in ("", "_low", "_high")]
     columns = [*_POLICY, *_TERMS, *parts, "meets", "worst", "verdict"]
     return _ordered(pd.DataFrame(table, columns=columns))
+
+
+def _simulated(
+    policy: RetrySettings, faults: FaultLaw | FaultPlan, n: int, options: dict[str, Any]
+) -> pd.DataFrame:
+    try:
+        return simulate(policy, faults, n, **options)
+    except PolicyError as error:
+        error.add_note(f"in the grid: {policy}")
+        raise
 
 
 def _grid(grid: Any) -> list[tuple[RetrySettings, dict[str, Any]]]:
@@ -149,8 +153,6 @@ def _grid(grid: Any) -> list[tuple[RetrySettings, dict[str, Any]]]:
 def _of_row(row: dict[Any, Any]) -> tuple[RetrySettings, dict[str, Any]]:
     given = {name.removesuffix("_s"): value for name, value in row.items() if pd.notna(value)}
     settings = {name: given[name] for name in map(_bare, _POLICY) if name in given}
-    if "maximum_attempts" in settings:
-        settings["maximum_attempts"] = int(settings["maximum_attempts"])
     return RetrySettings(**settings), {k: given[k] for k in map(_bare, _TERMS) if k in given}
 
 

@@ -42,6 +42,7 @@ def simulate(
     min(initial · coefficient^(k−1), maximum); start_to_close is a failure that is retried, unless
     the policy names "TemporalTimeout:StartToClose"; where the next attempt would be due at or after
     schedule_to_close, the activity ends at once, and an attempt that runs into it ends there.
+    `jitter` is that of `jittered`; a timeout is followed by the policy's own wait.
 
     Errors: ValueError for n < 1 and times below 0; PolicyError where requests would never end.
 
@@ -51,21 +52,15 @@ def simulate(
     >>> simulate(policy, FaultLaw(fail=[1, 1, 0]), 2).completion_s.round(2).tolist()
     [3.06, 3.06]
     """
-    found = terms(
-        policy,
-        fault_law,
-        activity_type=activity_type,
-        start_to_close=start_to_close,
-        schedule_to_close=schedule_to_close,
-        jitter=jitter,
-    )
+    found = terms(policy, fault_law, activity_type, start_to_close, schedule_to_close, jitter)
     return run(found, n, seed, dispatch_lag)
 
 
 def run(found: Terms, n: int, seed: int, dispatch_lag: Lag) -> pd.DataFrame:
     """Simulate under resolved terms."""
-    if n < 1:
+    if n < 1 or n != int(n):
         raise ValueError(f"n must be at least 1 request, got {n}")
+    n = int(n)
     check_end(found, n)
     attempts = np.zeros(n, dtype=np.int64)
     completion = np.zeros(n)

@@ -9,7 +9,7 @@ from projectai_lab.errors import PolicyError
 from projectai_lab.models import Duration, FaultPlan, seconds
 from projectai_lab.retries._jitter import Strategy, check_strategy
 from projectai_lab.retries._latency_law import below
-from projectai_lab.retries._law import CALL, FaultLaw
+from projectai_lab.retries._law import FaultLaw
 from projectai_lab.retries._planned import MOST_ATTEMPTS
 from projectai_lab.retries._policy import Policy, non_retryable_types, resolve
 
@@ -18,7 +18,7 @@ TIMEOUT, FINAL = "TIMEOUT", "NON_RETRYABLE_FAILURE"
 OUTCOMES = (COMPLETED, EXHAUSTED, TIMEOUT, FINAL)
 """How a request ends: completed, or with one of Temporal's retry states."""
 
-_MOST_DRAWS = 1_000_000_000
+_MOST_DRAWS = 50_000_000
 
 
 class Terms(NamedTuple):
@@ -51,10 +51,10 @@ class Terms(NamedTuple):
         runs = 1 - hang
         timed_out = hang + runs * (fail * (1 - badly) + (1 - fail) * (1 - well))
         ways = [
-            Branch(COMPLETED, runs * (1 - fail) * well, mean),
-            Branch(None, runs * fail * badly * (1 - s), failing_mean),
-            Branch(FINAL, runs * fail * badly * s, failing_mean),
-            Branch(FINAL if self.timeout_is_final else None, timed_out, self.limit),
+            Branch(COMPLETED, runs * (1 - fail) * well, mean, False),
+            Branch(None, runs * fail * badly * (1 - s), failing_mean, False),
+            Branch(FINAL, runs * fail * badly * s, failing_mean, False),
+            Branch(FINAL if self.timeout_is_final else None, timed_out, self.limit, True),
         ]
         return [way for way in ways if way.chance > 0]
 
@@ -65,16 +65,16 @@ class Branch(NamedTuple):
     outcome: str | None
     chance: float
     mean_s: float
+    timed_out: bool
 
 
 def terms(
     policy: Any,
     faults: FaultLaw | FaultPlan,
-    *,
-    activity_type: str = CALL,
-    start_to_close: Duration | None = None,
-    schedule_to_close: Duration | None = None,
-    jitter: Strategy = "none",
+    activity_type: str,
+    start_to_close: Duration | None,
+    schedule_to_close: Duration | None,
+    jitter: Strategy,
 ) -> Terms:
     """Resolve what the caller gave; raise where it makes no sense."""
     check_strategy(jitter)
@@ -88,7 +88,7 @@ def terms(
         non_retryable=1.0 if law.error_type in types else law.non_retryable,
         timeout_is_final="TemporalTimeout:StartToClose" in types,
     )
-    if math.isinf(found.limit) and math.isinf(found.deadline) and any(law.hang):  # type: ignore[arg-type]
+    if math.isinf(found.limit) and math.isinf(found.deadline) and any(law.chances("hang")):
         raise PolicyError(
             "an attempt that hangs never ends without a timeout; give start_to_close=… (or "
             "schedule_to_close=…), as every activity has"
@@ -99,10 +99,9 @@ def terms(
 def check_end(found: Terms, n: int) -> None:
     """Raise PolicyError for requests that would be retried for ever, or nearly so."""
     retried = found.retried(max(found.law.settled, 1))
-    step = min(found.policy.first, found.policy.longest)
     bounds = {
         "maximum_attempts": found.most,
-        "schedule_to_close": found.deadline / step + 2,
+        "schedule_to_close": _attempts_within(found.policy, found.deadline),
         "success": found.law.settled + (1 / (1 - retried) if retried < 1 else math.inf),
     }
     expected = min(bounds.values())
@@ -117,6 +116,14 @@ def check_end(found: Terms, n: int) -> None:
             f"about {expected:,.0f} attempts a request, {n * expected:,.0f} in all, are more than "
             "can be simulated; give maximum_attempts, a longer initial_interval or a smaller n"
         )
+
+
+def _attempts_within(policy: Policy, deadline: float) -> float:
+    """Return about how many attempts that take no time begin before the deadline."""
+    if policy.coefficient == 1:
+        return deadline / min(policy.first, policy.longest) + 2
+    growing = max(math.log(policy.longest / policy.first, policy.coefficient), 0)
+    return growing + deadline / policy.longest + 2
 
 
 def _limit(name: str, duration: Duration | None) -> float:

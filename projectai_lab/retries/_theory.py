@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -60,15 +61,10 @@ def theory(
     >>> endings.probability.tolist(), endings.outcome.tolist()[-1]
     ([0.5, 0.25, 0.125, 0.125], 'MAXIMUM_ATTEMPTS_REACHED')
     """
-    found = terms(
-        policy,
-        fault_law,
-        activity_type=activity_type,
-        start_to_close=start_to_close,
-        schedule_to_close=schedule_to_close,
-        jitter=jitter,
-    )
+    found = terms(policy, fault_law, activity_type, start_to_close, schedule_to_close, jitter)
     exact = _is_exact(found)
+    if not isinstance(dispatch_lag, timedelta | float | int) or not seconds(dispatch_lag) >= 0:
+        raise ValueError(f"dispatch_lag must be a time of 0 s or more here, got {dispatch_lag!r}")
     check_end(found, 1)
     rows: list[Row] = []
     states: States = {0.0: 1.0}
@@ -102,7 +98,7 @@ def _attempt(found: Terms, attempt: int, states: States, lag: float) -> tuple[li
     """Return how requests end with this attempt, and when the others are due again."""
     rows: list[Row] = []
     after: States = {}
-    wait = found.policy.backoff(attempt) * _MEAN_OF_JITTER[found.jitter]
+    backoff = found.policy.backoff(attempt)
     for due, share in states.items():
         started = due + lag
         if started >= found.deadline:
@@ -111,6 +107,7 @@ def _attempt(found: Terms, attempt: int, states: States, lag: float) -> tuple[li
         for branch in found.branches(attempt):
             ended, chance = started + branch.mean_s, share * branch.chance
             outcome = branch.outcome
+            wait = backoff * (1.0 if branch.timed_out else _MEAN_OF_JITTER[found.jitter])
             if ended >= found.deadline:
                 rows.append((attempt, TIMEOUT, chance, found.deadline))
             elif outcome or attempt >= found.most:

@@ -19,6 +19,8 @@ from projectai_lab.retries._terms import COMPLETED, EXHAUSTED, FINAL, OUTCOMES, 
 Lag: TypeAlias = Duration | Latency | pd.DataFrame
 """From due to begun: a constant, a law, or a table of attempts whose lags are drawn from again."""
 
+Flags = NDArray[np.bool_]
+
 _CODE = {name: np.int8(place) for place, name in enumerate(OUTCOMES)}
 _GOES_ON = np.int8(-1)
 
@@ -28,12 +30,11 @@ class Step(NamedTuple):
 
     attempt: int
     who: NDArray[np.int64]
-    due: Values
     started: Values
     ended: Values
     outcome: NDArray[np.int8]
     """Place in OUTCOMES, −1 for a request that is retried."""
-    begun: NDArray[np.bool_]
+    begun: Flags
     """Whether a worker began it before schedule_to_close."""
 
 
@@ -47,10 +48,10 @@ def walk(terms: Terms, n: int, seed: int, lag: Lag) -> Iterator[Step]:
         np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(4)
     )
     pick = _lags(lag, lags)
-    who, due, before = np.arange(n), np.zeros(n), np.full(n, terms.policy.first)
+    who, due, drawn_before = np.arange(n), np.zeros(n), np.full(n, terms.policy.first)
     for attempt in count(1):
         started = due + pick(attempt, len(who))
-        failed, final, span = _meet(terms, attempt, len(who), luck, spans)
+        failed, late, final, span = _meet(terms, attempt, len(who), luck, spans)
         ended = started + span
         outcome = np.where(failed, _GOES_ON, _CODE[COMPLETED])
         outcome[final] = _CODE[FINAL]
@@ -58,21 +59,22 @@ def walk(terms: Terms, n: int, seed: int, lag: Lag) -> Iterator[Step]:
             outcome[outcome == _GOES_ON] = _CODE[EXHAUSTED]
         outcome[ended >= terms.deadline] = _CODE[TIMEOUT]
         ended = np.minimum(ended, terms.deadline)
-        before = _wait(terms, attempt, before, waits)
-        after = ended + before
+        drawn_before = _wait(terms, attempt, drawn_before, waits)
+        # No code runs that could draw a wait when a timeout fires: the policy's own follows.
+        after = ended + np.where(late, terms.policy.backoff(attempt), drawn_before)
         # Temporal gives up at once where the backoff would pass the deadline.
         outcome[(outcome == _GOES_ON) & (after >= terms.deadline)] = _CODE[TIMEOUT]
-        yield Step(attempt, who, due, started, ended, outcome, started < terms.deadline)
+        yield Step(attempt, who, started, ended, outcome, started < terms.deadline)
         on = outcome == _GOES_ON
-        who, due, before = who[on], after[on], before[on]
+        who, due, drawn_before = who[on], after[on], drawn_before[on]
         if not len(who):
             return
 
 
 def _meet(
     terms: Terms, attempt: int, size: int, luck: np.random.Generator, spans: np.random.Generator
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Values]:
-    """Return which attempts fail, for which that is final, and how long each runs."""
+) -> tuple[Flags, Flags, Flags, Values]:
+    """Return which attempts fail, are timed out, fail for good, and how long each runs."""
     law = terms.law
     failed = _happens(law.chance("fail", attempt), size, luck)
     hangs = _happens(law.chance("hang", attempt), size, luck)
@@ -85,17 +87,17 @@ def _meet(
     if terms.timeout_is_final:
         final |= late
     span[late] = terms.limit
-    return failed | late, final, span
+    return failed | late, late, final, span
 
 
-def _happens(chance: float, size: int, luck: np.random.Generator) -> NDArray[np.bool_]:
+def _happens(chance: float, size: int, luck: np.random.Generator) -> Flags:
     if chance in (0, 1):
         return np.full(size, bool(chance))
     return luck.random(size) < chance
 
 
 def _wait(terms: Terms, attempt: int, before: Values, waits: np.random.Generator) -> Values:
-    """Return the wait after this attempt; `before` are the waits before it."""
+    """Draw the wait after this attempt; `before` are the draws before it."""
     plan, size = terms.policy, len(before)
     if terms.jitter == "none":
         return np.full(size, plan.backoff(attempt))
