@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def last_cell(copy: Path) -> tuple[int | None, str]:
         if cell["metadata"].get("papermill", {}).get("start_time")
     ]
     return started[-1] if started else (None, "")
+
+
+def last_seconds(copy: Path) -> float:
+    """Return how long the run took that left this copy; infinite where nobody knows."""
+    try:
+        document = json.loads(copy.read_text(encoding="utf-8"))
+        return float(document["metadata"]["papermill"]["duration"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def cells_by_count(copy: Path) -> dict[int, tuple[int, str]]:

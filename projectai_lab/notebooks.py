@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from projectai_lab._notebook_files import check, last_cell
+from projectai_lab._notebook_files import check, last_cell, last_seconds
 from projectai_lab.errors import NotebookError
 
 StrPath = str | os.PathLike[str]
@@ -124,11 +124,16 @@ def _run_in_processes(
     others = set(active_children())
     # Spawned, not forked: the caller may have threads, a Temporal client among them.
     with ProcessPoolExecutor(jobs, get_context("spawn"), _let_parent_decide) as pool:
-        futures = [pool.submit(run, **call) for call in calls]
-        pairs = list(zip(futures, calls, strict=True))
+        # The longest first, or it would run alone in the end.
+        before = sorted(calls, key=lambda call: -last_seconds(call["output"]))
+        submitted = {call["output"]: pool.submit(run, **call) for call in before}
+        pairs = [(submitted[call["output"]], call) for call in calls]
         try:
             for _ in tqdm(
-                as_completed(futures), total=len(calls), unit="notebook", disable=not progress
+                as_completed(submitted.values()),
+                total=len(calls),
+                unit="notebook",
+                disable=not progress,
             ):
                 pass
         except BaseException:

@@ -1,4 +1,4 @@
-"""Small notebooks with checks, for the tests and the benchmark of the regression suite."""
+"""Small notebooks with checks, for the tests of the regression suite."""
 
 from __future__ import annotations
 

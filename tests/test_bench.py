@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import types
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,6 +16,7 @@ from tests.bench import __main__ as bench
 from tests.bench import decode, export, fetch, load, opening, regress, simulate, throughput
 from tests.bench.rounds import Row, in_turns, timed, typical_ratio
 from tests.bench.sides import Side
+from tests.regression_notebooks import write
 
 
 def positive(rows: list[Row]) -> list[str]:
@@ -108,10 +110,18 @@ def test_export_measures_time_memory_and_size() -> None:
     assert 50 < rows[2].ours < 1024
 
 
-def test_regress_measures_two_notebooks_at_a_time() -> None:
-    [row] = regress.measure(notebooks=2, rounds=1)
+def test_regress_measures_two_notebooks_at_a_time(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / f"{name}.ipynb", "n = 1")
+    [row] = regress.measure(tmp_path, rounds=1)
     assert positive([row]) == ["regress: --jobs 2 to --jobs 1"]
     assert row.at_least == 1.5
+
+
+def test_regress_measures_no_suite_that_is_not_green(tmp_path: Path) -> None:
+    write(tmp_path / "red.ipynb", "assert False")
+    with pytest.raises(RuntimeError, match=r"red .*red\.ipynb"):
+        regress.measure(tmp_path, rounds=1)
 
 
 def test_the_raw_side_starts_its_server_with_the_flags_of_our_own(server: DevServer | None) -> None:

@@ -343,6 +343,34 @@ def test_two_notebooks_of_one_name_do_not_share_a_copy(tmp_path: Path) -> None:
         notebooks.run_many(twins, output_dir=tmp_path / "out")
 
 
+def test_the_longest_of_the_last_time_is_started_first(tmp_path: Path) -> None:
+    stamp = "import time; from pathlib import Path; Path(f'{me}.at').write_text(str(time.time()))"
+    for me, cell in (("a", "n = 1"), ("b", "import time; time.sleep(1)")):
+        write(tmp_path / f"{me}.ipynb", f"me = {me!r}", stamp, cell)
+    paths = [tmp_path / "a.ipynb", tmp_path / "b.ipynb"]
+
+    def order() -> list[str]:
+        notebooks.run_many(paths, output_dir=tmp_path / "out", jobs=1, html=False, progress=False)
+        stamps = {float(path.read_text()): path.stem for path in tmp_path.glob("*.at")}
+        return [stamps[at] for at in sorted(stamps)]
+
+    assert [order(), order()] == [["a", "b"], ["b", "a"]]
+
+
+def test_a_kernel_is_told_its_notebook_and_what_env_adds(tmp_path: Path) -> None:
+    names = "JPY_SESSION_NAME", "MINE"
+    path = write(tmp_path / "it's $HOME.ipynb", f"import os; print(*map(os.environ.get, {names}))")
+    run = run_quietly(path, env={"MINE": "5 $ and ${HOME}"}, html=False)
+    assert outputs(run.output).strip() == f"{path} 5 $ and ${{HOME}}"
+
+
+def test_a_process_that_dies_with_its_notebook_is_named(tmp_path: Path) -> None:
+    kill = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+    path = write(tmp_path / "kills.ipynb", "n = 1", kill)
+    with pytest.raises(NotebookError, match=r"kills.ipynb did not run to its end: .*terminated"):
+        notebooks.run_many([path], output_dir=tmp_path / "out", html=False, progress=False)
+
+
 def test_no_notebooks_give_no_runs(tmp_path: Path) -> None:
     assert notebooks.run_many([], output_dir=tmp_path / "out", progress=False) == []
 
