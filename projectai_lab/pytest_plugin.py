@@ -6,6 +6,8 @@ until a notebook runs.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,12 +52,12 @@ class NotebookItem(pytest.Item):
         """Run the notebook in a fresh kernel."""
         from projectai_lab import regression
 
-        factory = pytest.TempPathFactory.from_config(self.config, _ispytest=True)
-        [outcome] = regression.run(
-            [self.path], output_dir=factory.mktemp("nbregress"), progress=False
-        )
+        folder = tempfile.mkdtemp(prefix="nbregress-")
+        [outcome] = regression.run([self.path], output_dir=folder, progress=False)
         if outcome.state != "green":
+            # The executed copy stays: the digest names it.
             raise BrokenNotebookError(regression.digest(outcome))
+        shutil.rmtree(folder)
         for note in outcome.notes:
             warnings.warn(pytest.PytestWarning(f"{self.path.name}: {note}"), stacklevel=1)
 

@@ -67,7 +67,9 @@ def check(
     return found
 
 
-def judge(df: pd.DataFrame, then: Baseline, rules: Sequence[Rule], key: Sequence[str]) -> Any:
+def judge(
+    df: pd.DataFrame, then: Baseline, rules: Sequence[Rule], key: Sequence[str]
+) -> list[Finding]:
     """Return the findings of all rules."""
     now = df.reset_index(drop=True)
     findings: list[Finding] = []

@@ -51,6 +51,8 @@ def here() -> Place | None:
     notebook = Path(os.environ.get("JPY_SESSION_NAME", ""))
     if shell is None or notebook.suffix != ".ipynb":
         return None
+    # A relative name is one of the server's; the kernel's folder is the notebook's.
+    notebook = notebook if notebook.is_absolute() else Path.cwd() / notebook.name
     folder = os.environ.get(CHECKS)
     log = Path(folder, f"{notebook.stem}.jsonl") if folder else None
     # A notebook that a notebook runs is none of the runner's.

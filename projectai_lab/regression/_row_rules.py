@@ -6,9 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import pandas as pd
-
-from projectai_lab.errors import TableError
 from projectai_lab.regression._sides import Finding, Rule, Sides, per_column, plain, short
 
 
@@ -47,15 +44,13 @@ def tolerance(column: str, *, absolute: float = 0.0, relative: float = 0.0) -> R
         return bool(abs(now - was) <= absolute + relative * abs(was))
 
     def judge(sides: Sides, column: str) -> Iterator[Finding]:
-        numeric("tolerance", sides.now, column)
-
         def expected(was: Any) -> str:
             width = absolute + relative * abs(0.0 if was is None else was)
             return "NA" if was is None else f"{was:.4g} ± {width:.4g}"
 
         return _by_row(name, sides, column, agrees, expected)
 
-    return per_column(name, [column], judge, by_row=True)
+    return per_column(name, [column], judge, numbers=True, by_row=True)
 
 
 def slack(absolute: float, relative: float) -> tuple[float, float]:
@@ -71,16 +66,6 @@ def slack(absolute: float, relative: float) -> tuple[float, float]:
 def told(name: str, **options: float) -> str:
     """Return a rule with the options that are set: "tolerance(absolute=0.1)"."""
     return f"{name}({', '.join(f'{key}={value:g}' for key, value in options.items() if value)})"
-
-
-def numeric(rule: str, df: pd.DataFrame, column: str) -> None:
-    """Raise TableError for a column without numbers."""
-    if not pd.api.types.is_numeric_dtype(df[column].dtype):
-        raise TableError(
-            f"{rule} compares numbers, and {column} is {df[column].dtype}; for other values: "
-            f"exact({column!r}) or same_set({column!r})",
-            column=column,
-        )
 
 
 def _by_row(

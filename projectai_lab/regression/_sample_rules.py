@@ -12,7 +12,7 @@ from scipy.stats import ks_2samp
 
 from projectai_lab.latency._bootstrap import Resampling
 from projectai_lab.latency._shift import of_quantiles
-from projectai_lab.regression._row_rules import numeric, slack, told
+from projectai_lab.regression._row_rules import slack, told
 from projectai_lab.regression._sides import Finding, Rule, Sides, per_column, plain
 
 _MOST_TOLD = 5
@@ -69,7 +69,7 @@ def quantile_band(
     name = told("quantile_band", q=q, absolute=absolute, relative=relative)
 
     def judge(sides: Sides, column: str) -> Iterator[Finding]:
-        then, now = (_values("quantile_band", side, column) for side in (sides.then, sides.now))
+        then, now = (_values(side, column) for side in (sides.then, sides.now))
         before, after, shift, low, high = of_quantiles((then, now), q, how)
         if math.isnan(shift):
             counts = f"n = {len(then)} then, {len(now)} now"
@@ -80,7 +80,7 @@ def quantile_band(
         ok = low <= width and high >= -width
         yield Finding(name, column, f"{before:.4g} ± {width:.4g}", seen, ok, "", sides.ids())
 
-    return per_column(name, [column], judge)
+    return per_column(name, [column], judge, numbers=True)
 
 
 def distribution(column: str, *, alpha: float = 0.001) -> Rule:
@@ -101,7 +101,7 @@ def distribution(column: str, *, alpha: float = 0.001) -> Rule:
     name = told("distribution", alpha=alpha)
 
     def judge(sides: Sides, column: str) -> Iterator[Finding]:
-        then, now = (_values("distribution", side, column) for side in (sides.then, sides.now))
+        then, now = (_values(side, column) for side in (sides.then, sides.now))
         counts = f"n = {len(then)} then, {len(now)} now"
         if not len(then) or not len(now) or _least_p(len(then), len(now)) >= alpha:
             yield _unjudged(name, column, sides, f"{counts}: too few for p < {alpha:g}")
@@ -111,11 +111,10 @@ def distribution(column: str, *, alpha: float = 0.001) -> Rule:
         ok = bool(found.pvalue >= alpha)
         yield Finding(name, column, f"p >= {alpha:g}", seen, ok, "", sides.ids())
 
-    return per_column(name, [column], judge)
+    return per_column(name, [column], judge, numbers=True)
 
 
-def _values(rule: str, df: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    numeric(rule, df, column)
+def _values(df: pd.DataFrame, column: str) -> NDArray[np.float64]:
     return np.asarray(df[column].dropna(), dtype=np.float64)
 
 

@@ -71,16 +71,21 @@ class Rule:
 Judge = Callable[[Sides, str], Iterator[Finding]]
 
 
-def per_column(name: str, columns: Iterable[str], judge: Judge, **more: Any) -> Rule:
-    """Return a rule that judges column by column, or finds that one is gone."""
+def per_column(
+    name: str, columns: Iterable[str], judge: Judge, *, numbers: bool = False, by_row: bool = False
+) -> Rule:
+    """Return a rule that judges column by column, or finds that one is gone, or holds no `numbers`.
+
+    Raises TableError where a column never held numbers and must.
+    """
     wanted = tuple(columns)
 
     def judge_all(sides: Sides) -> Iterator[Finding]:
         for column in wanted:
-            gone = lost(name, sides, column)
+            gone = lost(name, sides, column) or (numbers and _no_numbers(name, sides, column))
             yield from [gone] if gone else judge(sides, column)
 
-    return Rule(name, wanted, judge_all, **more)
+    return Rule(name, wanted, judge_all, by_row=by_row)
 
 
 def lost(rule: str, sides: Sides, column: str) -> Finding | None:
@@ -98,6 +103,19 @@ def lost(rule: str, sides: Sides, column: str) -> Finding | None:
     if column in sides.now.columns:
         return None
     return Finding(rule, column, "the column", gone_for(sides.now, column, sides.columns), False)
+
+
+def _no_numbers(rule: str, sides: Sides, column: str) -> Finding | None:
+    then, now = sides.then[column].dtype, sides.now[column].dtype
+    if not pd.api.types.is_numeric_dtype(then):
+        raise TableError(
+            f"{rule} compares numbers, and {column} is {then}; for other values: "
+            f"exact({column!r}) or same_set({column!r})",
+            column=column,
+        )
+    if pd.api.types.is_numeric_dtype(now):
+        return None
+    return Finding(rule, column, f"numbers ({then})", str(now), False)
 
 
 def gone_for(df: pd.DataFrame, column: str, before: Iterable[str]) -> str:

@@ -20,6 +20,7 @@ from projectai_lab.notebooks import NotebookRun
 from projectai_lab.regression._place import BASELINES, CHECKS, UPDATE
 
 _TROUBLE = (errors.ServerError, errors.WorkerError, errors.ConfigError, errors.BaselineError)
+_TROUBLE_OF_TEMPORAL = "RPCError"
 GREEN, RED, TROUBLE = "green", "red", "trouble"
 
 
@@ -214,8 +215,9 @@ def _with_notes(outcome: Outcome, more: list[str]) -> Outcome:
 
 def _is_trouble(error: NotebookError) -> bool:
     """Whether the cell failed for want of a server, a worker or settings."""
-    kind = getattr(errors, str(vars(error).get("error_type")), LabError)
-    return isinstance(kind, type) and issubclass(kind, _TROUBLE)
+    name = str(vars(error).get("error_type"))
+    kind = getattr(errors, name, LabError)
+    return name == _TROUBLE_OF_TEMPORAL or (isinstance(kind, type) and issubclass(kind, _TROUBLE))
 
 
 def _folder(path: Path) -> Path:
