@@ -240,7 +240,7 @@ def test_server_runs_until_interrupted_and_leaves_nothing(
     server = process("server", "--port", str(port), "--ui-port", str(free_port()))
     assert f"127.0.0.1:{port}" in read_until(server, "stop with Ctrl-C")
     server.send_signal(signal.SIGINT)
-    assert server.wait(15) == 0
+    assert server.wait(30) == 0
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 

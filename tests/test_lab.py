@@ -390,7 +390,7 @@ def test_in_a_real_kernel_cells_run_and_an_interrupt_leaves_the_lab_usable(
     told = run_cell(client, waiting + "handle.result()", on_text=interrupt)
     assert told.startswith("req: its Workflow Task waits and no worker polls Task Queue")
     assert "KeyboardInterrupt" in told
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < zoo.SOON_S
 
     assert run_cell(client, "lab.start_worker(); print(handle.result(timeout=20)['success'])") == (
         "True\n"

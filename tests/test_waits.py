@@ -216,7 +216,7 @@ def test_nobody_waits_for_the_answer_of_a_stuck_workflow(lab: Lab, ask: str) -> 
     options = {"wait_for_stage": WorkflowUpdateStage.ACCEPTED} if ask == "start_update" else {}
     with pytest.raises(WorkflowStuckError, match="ZeroDivisionError: a slip in workf") as caught:
         getattr(handle, ask)(name, **options)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < zoo.SOON_S
     assert f"nobody can answer for {handle.id!r}: its Workflow Task keeps" in str(caught.value)
     assert vars(caught.value) == {"workflow_id": handle.id}
     handle.terminate()
@@ -229,7 +229,7 @@ def test_a_question_without_a_worker_is_answered_by_an_error_within_five_seconds
     began = time.monotonic()
     with ThreadPoolExecutor(2) as threads:
         asked = [threads.submit(ask, "any") for ask in (handle.query, handle.execute_update)]
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < zoo.SOON_S
     for question in asked:
         error = question.exception()
         assert isinstance(error, NoWorkerError)
@@ -266,7 +266,7 @@ def test_closing_while_another_thread_waits_ends_the_wait(address: str) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     client.close()
-    thread.join(10)
+    thread.join(30)
     assert not thread.is_alive()
     assert isinstance(caught[0], LabClosedError)
 

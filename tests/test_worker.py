@@ -220,7 +220,7 @@ def test_a_workflow_class_defined_in_a_cell_is_refused_with_the_way_out(address:
 
 def test_an_exception_in_workflow_code_fails_the_run_at_once(lab: Lab) -> None:
     with pytest.raises(WorkflowFailureError) as caught:
-        lab.execute_workflow(zoo.Buggy.run, timeout=4)
+        lab.execute_workflow(zoo.Buggy.run, timeout=30)
     cause = caught.value.cause
     assert isinstance(cause, ApplicationError)
     assert (cause.type, cause.message) == ("ZeroDivisionError", "a slip in workflow code")
@@ -228,7 +228,7 @@ def test_an_exception_in_workflow_code_fails_the_run_at_once(lab: Lab) -> None:
 
 def test_a_wrong_argument_fails_the_run_at_once(lab: Lab) -> None:
     with pytest.raises(WorkflowFailureError) as caught:
-        lab.execute_workflow("Sleeper", {"not": "a number"}, timeout=4)
+        lab.execute_workflow("Sleeper", {"not": "a number"}, timeout=30)
     assert "TypeError: Expected value to be int|float" in str(caught.value.cause)
 
 
