@@ -38,6 +38,14 @@ def test_notebook_runs_and_leaves_a_report(notebook: Path, tmp_path: Path) -> No
     assert "Traceback" not in page
 
 
+@pytest.mark.parametrize("name", ["04_history_at_scale", "05_compare_and_mine"])
+def test_notebook_runs_again_beside_the_files_it_left(name: str, tmp_path: Path) -> None:
+    notebook = FOLDER / f"{name}.ipynb"
+    for _ in range(2):
+        wanted = parameters(notebook, tmp_path)
+        notebooks.run(notebook, parameters=wanted, output=tmp_path / notebook.name, html=False)
+
+
 @pytest.mark.parametrize("name", ["01_quickstart", "03_retry_and_latency"])
 def test_notebook_runs_unchanged_against_a_server_elsewhere(
     name: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
