@@ -6,8 +6,9 @@ and nobody should wait for pandas to read a version.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from projectai_lab._lazy import lazily
 
 if TYPE_CHECKING:
     from projectai_lab._loop import allow_nested_asyncio
@@ -56,12 +57,4 @@ _HOMES = {
     "allow_nested_asyncio": "_loop",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+__getattr__, __dir__ = lazily(__name__, _HOMES)

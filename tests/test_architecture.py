@@ -28,6 +28,7 @@ LAW: dict[str, set[str]] = {
     "_html": set(),
     "_atomic": set(),
     "_words": set(),
+    "_lazy": set(),
     "_watchdog": set(),
     "config": {"errors"},
     "_loop": {"errors"},
@@ -38,7 +39,7 @@ LAW: dict[str, set[str]] = {
     "activities": {"models", "faults"},
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
-    "histories": {"errors", "tables", "_atomic", "_connect", "_words"},
+    "histories": {"errors", "tables", "_atomic", "_connect", "_lazy", "_words"},
     "_calls": {"errors", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
     "handle": {
@@ -67,7 +68,7 @@ LAW: dict[str, set[str]] = {
     },
     "_frames": {"errors"},
     "tables": {"errors"},
-    "retries": {"errors", "models", "tables", "latency", "_frames"},
+    "retries": {"errors", "models", "tables", "latency", "_frames", "_lazy"},
     "latency": {"errors", "tables", "_frames"},
     "process": {"tables", "_frames"},
     "lint": {"tables", "retries"},
@@ -86,7 +87,7 @@ LAW: dict[str, set[str]] = {
         "_notebook_files",
     },
     "pytest_plugin": {"regression"},
-    "__init__": {"config", "errors", "lab", "controller", "models", "_loop"},
+    "__init__": {"config", "errors", "lab", "controller", "models", "_lazy", "_loop"},
     "__main__": {"cli"},
 }  # fmt: skip
 EVERYTHING = {"cli"}

@@ -5,9 +5,9 @@ The sinks load pandas, so they are loaded when first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from projectai_lab._lazy import lazily
 from projectai_lab.histories._fetch import fetch, stream
 from projectai_lab.histories._files import Scan, load, load_all, save, scan
 from projectai_lab.histories._follow import follow
@@ -51,12 +51,4 @@ _HOMES = {
     "to_xes": "_xes",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+__getattr__, __dir__ = lazily(__name__, _HOMES)

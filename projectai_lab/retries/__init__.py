@@ -8,8 +8,9 @@ and `herd` are about jitter.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from projectai_lab._lazy import lazily
 
 if TYPE_CHECKING:
     from projectai_lab.retries._against_plan import against_plan, summary
@@ -58,12 +59,4 @@ _HOMES = {
     "theory": "_theory",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+__getattr__, __dir__ = lazily(__name__, _HOMES)

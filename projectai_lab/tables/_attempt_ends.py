@@ -6,18 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from temporalio.api.enums.v1 import EventType
-
 from projectai_lab.tables._activity import Activity
 from projectai_lab.tables._attempt import Attempt
-from projectai_lab.tables._runs import failure_facts, seconds, since
-
-_RUN_CLOSED = {
-    EventType.Value(f"EVENT_TYPE_WORKFLOW_EXECUTION_{status}")
-    for status in (
-        *("COMPLETED", "FAILED", "TIMED_OUT", "CANCELED", "TERMINATED", "CONTINUED_AS_NEW"),
-    )
-}
+from projectai_lab.tables._runs import RUN_CLOSED, failure_facts, seconds, since
 
 
 def add_last_failure(one: Attempt, holder: Any) -> None:
@@ -116,7 +107,7 @@ def add_states(activity: Activity, found: Sequence[Attempt]) -> None:
 
 
 def _open_state(activity: Activity, one: Attempt, silent: bool, followed: bool) -> str | None:
-    over = activity.closed is not None or activity.run.events[-1].event_type in _RUN_CLOSED
+    over = activity.closed is not None or activity.run.events[-1].event_type in RUN_CLOSED
     if one.cut_off or (silent and (one.timed_out if followed else over)):
         return "ABANDONED"
     begun = one.recorded or one.started_time is not None

@@ -15,6 +15,7 @@ from projectai_lab.tables._activity import attempts_by_run
 from projectai_lab.tables._runs import (
     NAT,
     NO_FAILURE,
+    RUN_CLOSED,
     FailureFacts,
     Histories,
     Run,
@@ -28,13 +29,6 @@ from projectai_lab.tables._runs import (
 )
 from projectai_lab.tables._walk import Part, Walk, walk_of
 
-_PREFIX = "EVENT_TYPE_WORKFLOW_EXECUTION_"
-_CLOSED = {
-    EventType.Value(_PREFIX + status): status
-    for status in (
-        *("COMPLETED", "FAILED", "TIMED_OUT", "CANCELED", "TERMINATED", "CONTINUED_AS_NEW"),
-    )
-}
 _PAUSES = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_PAUSED: "PAUSED",
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UNPAUSED: "RUNNING",
@@ -108,10 +102,10 @@ def _ids(begun: Any, relative: str) -> tuple[str | None, str | None]:
 def _ends(walk: Walk) -> list[tuple[str, HistoryEvent | None]]:
     """Return the status of each run, and the event that closed it."""
     found: list[tuple[str, HistoryEvent | None]] = [("RUNNING", None)] * len(walk.runs)
-    for row in walk.rows(*_PAUSES, *_CLOSED).tolist():
+    for row in walk.rows(*_PAUSES, *RUN_CLOSED).tolist():
         event, owner = walk.events[row], walk.owner[row]
-        if event.event_type in _CLOSED:
-            found[owner] = _CLOSED[event.event_type], event
+        if event.event_type in RUN_CLOSED:
+            found[owner] = RUN_CLOSED[event.event_type], event
         else:
             found[owner] = _PAUSES[event.event_type], None
     return found
