@@ -24,14 +24,15 @@ from temporalio.client import (
 from temporalio.service import RPCError
 from temporalio.worker import Replayer
 
-from projectai_lab import Lab, LabConfig, histories, tables
+from projectai_lab import Lab, LabConfig, WorkflowInput, histories, tables
 from projectai_lab.client import LabClient
 from projectai_lab.devserver import DevServer
-from projectai_lab.errors import ServerUnreachableError
+from projectai_lab.errors import HistoryFileError, ServerUnreachableError
 from projectai_lab.histories import History, _fetch, _remembered
 from projectai_lab.histories import _listing as listing
 from projectai_lab.histories._cache import Cache
 from projectai_lab.histories._fetch import whole
+from projectai_lab.workflows import ExampleWorkflow
 from tests import zoo
 from tests.test_histories import connect, fresh, run_clean, until
 
@@ -268,6 +269,20 @@ def test_what_the_cache_keeps_is_as_good_as_what_was_fetched(lab: Lab, tmp_path:
     asyncio.run(replayer.replay_workflow(lab.fetch_histories([handles[0]], cache=tmp_path)[0]))
 
 
+def test_a_cache_that_is_a_file_is_refused(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "cache"
+    file.touch()
+    with pytest.raises(HistoryFileError, match=r"is a folder, and .*cache is a file: name another"):
+        lab.fetch_histories(["any"], cache=file)
+
+
+def test_equal_histories_have_one_hash(lab: Lab, tmp_path: Path) -> None:
+    handle = lab.start_workflow(ExampleWorkflow.run, WorkflowInput("a", "u"), id=fresh("hashed"))
+    handle.terminate()
+    first, again = (lab.fetch_histories([handle], cache=tmp_path)[0] for _ in range(2))
+    assert {first, again} == {first}
+
+
 def test_a_long_read_of_the_cache_lets_others_run_and_can_be_cancelled(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -473,9 +488,3 @@ def test_a_server_that_falls_silent_is_a_named_error() -> None:
                     lab.fetch_histories(asked)
         finally:
             os.kill(server.pid, signal.SIGCONT)
-
-
-def test_a_cache_that_cannot_be_written_says_which(lab: Lab, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(FileExistsError, match="file"):
-        lab.fetch_histories(["any"], cache=tmp_path / "file")

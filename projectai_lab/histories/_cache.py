@@ -10,6 +10,7 @@ from pathlib import Path
 from temporalio.api.history.v1 import History as Events
 
 from projectai_lab._atomic import replaced
+from projectai_lab.errors import HistoryFileError
 from projectai_lab.histories._history import CLOSES, History, Later
 
 
@@ -23,7 +24,13 @@ class Cache:
 
     def __init__(self, folder: str | os.PathLike[str], namespace: str) -> None:
         self._folder, self._namespace = os.fspath(folder), namespace
-        os.makedirs(folder, exist_ok=True)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except FileExistsError:
+            raise HistoryFileError(
+                f"the cache of histories is a folder, and {self._folder} is a file: name another",
+                path=Path(folder),
+            ) from None
 
     def path(self, key: bytes, kind: str) -> str:
         """Return the file for what goes by a key."""

@@ -77,6 +77,10 @@ class History(WorkflowHistory):
                     return failed.new_run_id
         return WorkflowHistory(self.workflow_id, self.events).run_id
 
+    def __hash__(self) -> int:
+        # Equal histories are of one execution; events cannot be hashed.
+        return hash(self.workflow_id)
+
     def __repr__(self) -> str:
         clock = f", clock {self.clock!r}" if self.clock else ""
         return f"<History of {self.workflow_id!r}, {len(self.events)} events{clock}>"
