@@ -186,7 +186,8 @@ class _Whole(MaxNLocator):
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
         """Return the places in seconds."""
-        return super().tick_values(vmin / self._unit, vmax / self._unit) * self._unit
+        places = super().tick_values(vmin / self._unit, vmax / self._unit)
+        return [self._unit * place for place in places]
 
 
 def seconds_axis(ax: Axes, words: str, longest: float) -> None:
