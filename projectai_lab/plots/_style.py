@@ -172,16 +172,15 @@ def _unit(size: float) -> tuple[float, str]:
 
 _DAY = (86400, "d")
 _NAMES = {60: "minutes", 3600: "hours", 86400: "days"}
-_TICKS_S = (1e-3, 1, 60, 3600, 86400, 30 * 86400)
-_TICKS_BETWEEN_S = (0.1, 0.01, 600, 10)
-_MOST_TICKS = 6
+# More than a decade apart, so that they stand free of each other on narrow axes too.
+_TICKS_S = (1e-3, 0.03, 1, 60, 3600, 86400, 30 * 86400)
 
 
 class _Whole(MaxNLocator):
     """Ticks at round numbers of a unit."""
 
     def __init__(self, unit: float) -> None:
-        super().__init__(nbins=9, steps=[1, 2, 5, 10] if unit == 86400 else [1, 2, 3, 6, 10])
+        super().__init__(nbins=9, steps=[1, 2, 3, 6, 10] if unit == 3600 else [1, 2, 5, 10])
         self._unit = unit
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
@@ -205,11 +204,7 @@ def unit_ticks(ax: Axes) -> None:
     low, high = ax.get_xlim()
     if high < 600:
         return
-    units, between = (
-        [one for one in ticks if low <= one <= high] for ticks in (_TICKS_S, _TICKS_BETWEEN_S)
-    )
-    room = max(0, _MOST_TICKS - len(units))
-    ax.xaxis.set_major_locator(FixedLocator([*units, *between[:room]]))
+    ax.xaxis.set_major_locator(FixedLocator([one for one in _TICKS_S if low <= one <= high]))
     ax.xaxis.set_minor_locator(NullLocator())
 
 
