@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
@@ -23,6 +24,7 @@ MOST_SKIPS = 10_000
 """Skips of one run, after which it waits in real time; the server's own limit is 100 or 200."""
 
 _SKIP = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED
+_STARTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED
 _REFUSALS = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.INVALID_ARGUMENT)
 _GONE_WITHIN_S = 1.0
 
@@ -47,15 +49,20 @@ async def probe(client: Client) -> None:
 
 
 async def _skips(handle: WorkflowHandle[Any, Any]) -> bool:
-    about = (await handle.describe()).raw_description.workflow_extended_info
-    # A server that does not know the request's field passes over it without a word.
-    if about.HasField("time_skipping_info"):
-        with suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                async for event in handle.fetch_history_events(wait_new_event=True):
-                    if event.event_type == _SKIP:
-                        return True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            async for event in handle.fetch_history_events(wait_new_event=True):
+                if event.event_type == _SKIP:
+                    return True
+                # A server that does not know the request's field passes over it without a word.
+                if event.event_type == _STARTED and not _is_asked_to_skip(event):
+                    return False
     return False
+
+
+def _is_asked_to_skip(started: HistoryEvent) -> bool:
+    attributes = started.workflow_execution_started_event_attributes
+    return attributes.time_skipping_config.enabled
 
 
 @asynccontextmanager

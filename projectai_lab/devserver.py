@@ -24,7 +24,7 @@ Clock = Literal["fast", "default", "virtual"]
 CLOCKS: dict[Clock, str] = {
     "fast": "timers fire within about 0.1 s",
     "default": "timers as in production: those under 1 s fire about 0.75 s late",
-    "virtual": "idle time is skipped, per workflow; activities and their timeouts stay real",
+    "virtual": "idle time is skipped, per workflow; activities run in real time",
 }
 """What each clock does; it is named on every card and in every table."""
 

@@ -102,8 +102,8 @@ class Lab(LabClient):
 
         On the clock "virtual" each run skips its own idle time: timers, backoffs, start delays and
         the timeouts of workflows pass at once, and so does a wait for a Signal that has a timeout.
-        Activities run in real time, their timeouts too, and a run that has a Child Workflow waits
-        for it by its own clock.
+        Attempts run in real time, up to their start-to-close and heartbeat timeouts, and a run that
+        has a Child Workflow waits for it by its own clock.
         """
         config = LabConfig.of(config or LabConfig(namespace="default"))
         server = DevServer.start(

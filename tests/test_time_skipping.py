@@ -18,13 +18,16 @@ from temporalio.exceptions import CancelledError, TimeoutError
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 from projectai_lab import (
+    AIController,
     FaultPlan,
     Lab,
     LabConfig,
+    RetrySettings,
     TimeoutSettings,
     WorkflowInput,
     capsule,
     histories,
+    retries,
     tables,
 )
 from projectai_lab._connect import connect
@@ -33,7 +36,17 @@ from projectai_lab.devserver import Clock, DevServer
 from projectai_lab.errors import NoTimeSkippingError, WorkflowTimeoutError
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.workflows import ExampleWorkflow
-from tests.virtual_workflows import ACTIVITIES, DAY, HOUR, WORKFLOWS, Approval, Days, Hours, Parent
+from tests.virtual_workflows import (
+    ACTIVITIES,
+    DAY,
+    HOUR,
+    WORKFLOWS,
+    Approval,
+    Days,
+    Hours,
+    Month,
+    Parent,
+)
 
 PATIENCE_S = 60
 CALL = "simulate_ai_call"
@@ -107,7 +120,7 @@ def test_a_server_of_somebody_else_that_can_skip_does(skips: DevServer) -> None:
     with Lab.connect(at(skips), clock="virtual", workflows=WORKFLOWS) as lab:
         assert (lab.server, lab.clock) == (None, "virtual")
         assert "idle time is skipped" in lab._repr_html_()
-        assert "activities and their timeouts stay real" in lab._repr_html_()
+        assert "activities run in real time" in lab._repr_html_()
         handle = lab.start_workflow(Hours.run, 3)
         assert handle.result(timeout=PATIENCE_S) == 3
         assert execution(handle).clock == "virtual"
@@ -264,6 +277,45 @@ def test_an_activity_and_its_timeout_take_real_time(day: Lab) -> None:
     attempts = tables.attempts(handle.fetch_history(), recorder=day.attempts)
     hung = attempts[(attempts.activity_type == CALL) & (attempts.attempt == 1)]
     assert hung.timeout_type.tolist() == ["START_TO_CLOSE"]
+
+
+def test_schedule_to_close_counts_the_waits_that_were_skipped(day: Lab) -> None:
+    # Due at 0 h, 1 h and 3 h, of which the third would be too late.
+    request = WorkflowInput(
+        *("hello", "u-1"),
+        FaultPlan(fail_first={CALL: 5}),
+        retry={CALL: RetrySettings(HOUR, maximum_attempts=6)},
+        timeouts={CALL: TimeoutSettings(start_to_close=10, schedule_to_close=3 * HOUR)},
+    )
+    handle = day.start_workflow(ExampleWorkflow.run, request)
+    assert not handle.result(timeout=PATIENCE_S).success
+    table = tables.activities(handle.fetch_history()).set_index("activity_type")
+    assert table.attempts[CALL] == 2
+    assert table.retry_state[CALL] == "TIMEOUT"
+    assert table.total_s[CALL] > 3600
+
+
+# --- other ways to start and to work --------------------------------------------------------------
+
+
+def test_the_controller_starts_on_the_clock_of_its_lab(day: Lab) -> None:
+    retry = {CALL: RetrySettings(HOUR, maximum_attempts=4)}
+    output = AIController(day).process_ai_request_blocking(
+        data="hello", user_id="u-1", faults=FaultPlan(fail_first={CALL: 3}), retry=retry
+    )
+    assert output.success
+
+
+def test_a_worker_in_a_process_of_its_own_works_on_virtual_time(skips: DevServer) -> None:
+    with Lab.connect(at(skips), clock="virtual", worker=False) as lab:
+        lab.start_worker(process=True, workflows=WORKFLOWS, activities=ACTIVITIES)
+        handle = lab.start_workflow(Month.run)
+        assert handle.result(timeout=PATIENCE_S) == 7
+        waits = retries.against_plan(tables.attempts(handle.fetch_history(), recorder=lab.attempts))
+        assert waits.backoff_planned_s.tolist() == [3600.0 * 2**n for n in range(6)]
+        assert waits.backoff_observed_s.tolist() == pytest.approx(
+            waits.backoff_planned_s.tolist(), abs=60
+        )
 
 
 # --- the clock goes along -------------------------------------------------------------------------
