@@ -52,3 +52,18 @@ def one_clock(frame: pd.DataFrame, by: Iterable[str] = ()) -> None:
         'then by=["clock", …]',
         clocks=found,
     )
+
+
+def same_clock(*frames: pd.DataFrame) -> None:
+    """Raise TableError when tables of several clocks would be compared.
+
+    A table that names no clock, as of simulated requests, or has no rows goes with any.
+    """
+    named = [one for one in frames if "clock" in one.columns or one.attrs.get("clock")]
+    found = sorted({clock for frame in named if len(frame) for clock in clocks(frame)})
+    if len(found) > 1:
+        raise TableError(
+            f"the tables have times of several clocks ({', '.join(found)}), whose delays do not "
+            "compare; run both on one clock",
+            clocks=tuple(found),
+        )

@@ -49,7 +49,7 @@ _ACTIVITY = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 class Trouble:
     """Why an execution does not progress right now, as a kind and one line for the user."""
 
-    kind: Literal["no worker", "stuck", "retrying", "server away"]
+    kind: Literal["no worker", "stuck", "retrying", "server away", "real time"]
     line: str
 
 
@@ -113,6 +113,10 @@ class Watch:
             if nobody := await who_polls(self._client, one.task_queue, one.queue_type):
                 return Trouble("no worker", f"{one.name} and {nobody}")
         retrying = [pending for pending in raw.pending_activities if pending.attempt > 1]
+        if skips := _used_up(raw):
+            return Trouble(
+                "real time", f"it has used its {skips:,} time skips and waits on in real time"
+            )
         return Trouble("retrying", _retry_line(retrying[0])) if retrying else None
 
     async def _why_again(self, attempt: int) -> Trouble:
@@ -234,6 +238,13 @@ def _retry_line(pending: PendingActivityInfo) -> str:
         f"activity {pending.activity_type.name} is retrying (attempt {pending.attempt}{limit}); "
         f"last failure: {kind}: {failure.message}"
     )
+
+
+def _used_up(raw: DescribeWorkflowExecutionResponse) -> int:
+    """Return how many time skips the run was allowed and has made; 0 while it may make more."""
+    info = raw.workflow_extended_info.time_skipping_info
+    clock = info.effective_config
+    return 0 if clock.enabled else clock.max_session_skip_count
 
 
 def _text(timestamp: Timestamp) -> str:

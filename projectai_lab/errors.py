@@ -8,7 +8,8 @@
     │   ├── ServerBinaryNotFoundError
     │   ├── ServerStartError         carries the tail of the server's log
     │   ├── ServerUnreachableError   nothing answers at the address
-    │   └── NamespaceNotFoundError
+    │   ├── NamespaceNotFoundError
+    │   └── NoTimeSkippingError      the server has no virtual clock
     ├── WorkerError
     │   ├── WorkerStartError
     │   ├── NoWorkerError            no worker takes the tasks of the Task Queue
@@ -76,6 +77,10 @@ class ServerUnreachableError(ServerError):
 
 class NamespaceNotFoundError(ServerError):
     """The server answers but has no such Namespace."""
+
+
+class NoTimeSkippingError(ServerError):
+    """The server cannot skip idle time, so that nothing can run on the virtual clock there."""
 
 
 class WorkerError(LabError):

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from temporalio.client import Client
-from temporalio.testing import TimeSkipper
 
 from projectai_lab import _html
 from projectai_lab._connect import connect
 from projectai_lab._loop import LoopThread, logger
+from projectai_lab._time_skipping import skipping
 from projectai_lab._troubles import alive_workers
 from projectai_lab.activities import AICallable
 from projectai_lab.attempts import AttemptLog
 from projectai_lab.client import LabClient
 from projectai_lab.config import LabConfig
-from projectai_lab.devserver import Clock, DevServer
+from projectai_lab.devserver import CLOCKS, Clock, DevServer, check_clock
 from projectai_lab.errors import WorkflowDefinitionError
 from projectai_lab.worker import BackgroundWorker
 from projectai_lab.worker_process import WorkerProcess
@@ -76,15 +76,15 @@ class Lab(LabClient):
     ) -> Self:
         """Connect where an argument, TEMPORAL_HOST or a profile says; else start a server here.
 
-        `options` are those of `start_local` and `connect`; `clock` and `db_filename` shape the
-        embedded server and are ignored where one runs already.
+        `options` are those of `start_local` and `connect`; `db_filename`, `ui_port` and the clocks
+        "fast" and "default" shape the embedded server and are ignored where one runs already.
         """
         config = LabConfig.load(address=address, namespace=namespace, task_queue=task_queue)
         for other in list(_OPEN):
             logger.warning(_OPEN_ALREADY, other.address, other.task_queue)
         if config.is_default:
             return cls.start_local(config, **options)
-        for name in ("clock", "db_filename", "ui_port"):
+        for name in ("db_filename", "ui_port"):
             options.pop(name, None)
         return cls.connect(config, **options)
 
@@ -98,7 +98,13 @@ class Lab(LabClient):
         ui_port: int | None = None,
         **options: Any,
     ) -> Self:
-        """Start an embedded server that ends with this Lab; then go on as `connect` does."""
+        """Start an embedded server that ends with this Lab; then go on as `connect` does.
+
+        On the clock "virtual" each run skips its own idle time: timers, backoffs, start delays and
+        the timeouts of workflows pass at once, and so does a wait for a Signal that has a timeout.
+        Attempts run in real time, up to their start-to-close and heartbeat timeouts, and a run that
+        has a Child Workflow waits for it by its own clock.
+        """
         config = LabConfig.of(config or LabConfig(namespace="default"))
         server = DevServer.start(
             clock=clock, db_filename=db_filename, ui_port=ui_port, namespace=config.namespace
@@ -110,25 +116,32 @@ class Lab(LabClient):
             address_source="embedded",
         )
         try:
-            return cls._open(local, server, **options)
+            return cls._open(local, server, clock, **options)
         except BaseException:
             server.close()
             raise
 
     @classmethod
-    def connect(cls, config: LabConfig | None = None, **options: Any) -> Self:
+    def connect(
+        cls, config: LabConfig | None = None, *, clock: Clock | None = None, **options: Any
+    ) -> Self:
         """Connect to a server that runs elsewhere, which `close` leaves running.
 
+        `clock="virtual"` makes the runs that this Lab starts skip their idle time, or raises
+        `NoTimeSkippingError` where the server cannot; the other clocks are the server's to choose.
         `worker=False` starts none; `workflows`, `activities`, `ai` and the SDK's worker options
         are those of `start_worker`; `attempts` is a folder for the attempt log, or False for none.
         """
-        return cls._open(LabConfig.of(config), None, **options)
+        check_clock(clock or "fast")
+        virtual: Clock | None = "virtual" if clock == "virtual" else None
+        return cls._open(LabConfig.of(config), None, virtual, **options)
 
     @classmethod
     def _open(
         cls,
         config: LabConfig,
         server: DevServer | None,
+        clock: Clock | None,
         *,
         worker: bool = True,
         attempts: str | Path | bool = True,
@@ -138,12 +151,14 @@ class Lab(LabClient):
             loop = LoopThread()
             undo.callback(loop.close)
             client = loop.run(lambda: connect(config))
-            virtual = server is not None and server.clock == "virtual"
-            lab = cls(loop, TimeSkipper(client).client if virtual else client, config)
+            if clock == "virtual":
+                client = loop.run(lambda: skipping(client))
+            lab = cls(loop, client, config)
+            lab.clock = clock
             undo.callback(lab.close)
             lab._closing.callback(loop.close)
             if server:
-                lab.server, lab.clock, lab.ui_url = server, server.clock, server.ui_url
+                lab.server, lab.ui_url = server, server.ui_url
                 lab._closing.callback(server.close)
             if attempts:
                 # Beside an embedded server's own files, which go even when this process is killed.
@@ -257,7 +272,7 @@ class Lab(LabClient):
             "namespace": self.namespace,
             "task queue": self.task_queue,
             "worker": None if closed else self.worker or "none: lab.start_worker()",
-            "clock": self.server.facts()["clock"] if self.server else "unknown",
+            "clock": f"{self.clock} ({CLOCKS[self.clock]})" if self.clock in CLOCKS else "unknown",
             "state": "closed" if closed else "open",
         }
         # A server that this Lab started ended with it, and its Web UI too.

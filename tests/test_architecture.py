@@ -35,6 +35,7 @@ LAW: dict[str, set[str]] = {
     "_connect": {"errors", "config"},
     "_troubles": {"errors", "_connect"},
     "_waits": {"errors", "_connect", "_troubles"},
+    "_time_skipping": {"errors", "_connect"},
     "faults": {"models"},
     "activities": {"models", "faults"},
     "workflows": {"models", "activities"},
@@ -60,7 +61,7 @@ LAW: dict[str, set[str]] = {
     "lab": {
         "errors", "config", "models", "histories", "attempts", "activities", "workflows", "client",
         "devserver", "worker", "worker_spec", "worker_process", "_loop", "_html", "_connect",
-        "_troubles",
+        "_troubles", "_time_skipping",
     },
     "controller": {
         "errors", "config", "models", "client", "workflows", "_loop", "_connect", "_troubles",
@@ -99,12 +100,13 @@ OUTSIDE: dict[str, set[str]] = {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
-        "_replay", "cli",
+        "_replay", "cli", "_time_skipping",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
         "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
         "workflows", "worker", "attempt_poll", "histories", "cli",
+        "_time_skipping",
     },
     "threading": {"_loop", "cli"},
     "pandas": {

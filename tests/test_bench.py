@@ -13,7 +13,17 @@ import pytest
 from projectai_lab import tables
 from projectai_lab.devserver import DevServer
 from tests.bench import __main__ as bench
-from tests.bench import decode, export, fetch, load, opening, regress, simulate, throughput
+from tests.bench import (
+    decode,
+    export,
+    fetch,
+    load,
+    opening,
+    regress,
+    simulate,
+    throughput,
+    virtual,
+)
 from tests.bench.rounds import Row, in_turns, timed, typical_ratio
 from tests.bench.sides import Side
 from tests.regression_notebooks import write
@@ -62,6 +72,20 @@ def test_simulate_measures_a_million_requests_against_limit_and_loop() -> None:
     assert len(positive(rows)) == 3
     assert [row.at_most for row in rows] == [1.0, None, 1.0]
     assert len(simulate.loop(7)) == 7
+
+
+def test_virtual_measures_a_month_alone_and_some_at_once() -> None:
+    rows = virtual.measure(together=2, rounds=1)
+    assert positive(rows) == ["virtual: a month", "virtual: 2 months at once"]
+    assert [(row.other, row.at_most) for row in rows] == [(2.0, 1.0), (15.0, 1.0)]
+
+
+def test_virtual_does_not_count_a_month_that_went_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(virtual, "ATTEMPTS", 6)
+    with pytest.raises(RuntimeError, match="month-0 did not take 6 attempts"):
+        virtual.measure(together=1, rounds=1)
 
 
 def test_decode_measures_four_tables_against_normalizing_and_parsing() -> None:
@@ -204,5 +228,5 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
-    known = "decode, open, throughput, fetch, load, export, simulate, regress"
+    known = "decode, open, throughput, fetch, load, export, simulate, virtual, regress"
     assert f"no measurement speed; there are {known}" in (capsys.readouterr().err)

@@ -171,11 +171,12 @@ def test_no_binary_anywhere_is_one_clear_error(
 
 FAST = 'history.timerProcessorMaxTimeShift="10ms"'
 SKIPPING = "frontend.WorkflowTimeSkippingEnabled=true"
+READS = "history.timerProcessorMaxPollRPS=1000"
 
 
 def clock_flags(server: DevServer) -> set[str]:
     """Return which of the settings that make a clock the running server was given."""
-    return {FAST, SKIPPING} & set(psutil.Process(server.pid).cmdline())
+    return {FAST, SKIPPING, READS} & set(psutil.Process(server.pid).cmdline())
 
 
 # --- a normal life --------------------------------------------------------------------------------
@@ -266,7 +267,7 @@ def test_on_the_virtual_clock_a_retry_after_an_hour_passes_in_seconds() -> None:
         assert handle.result(timeout=PATIENCE_S).success
         events = handle.fetch_history().events
         assert lab.server
-        assert clock_flags(lab.server) == {FAST, SKIPPING}
+        assert clock_flags(lab.server) == {FAST, SKIPPING, READS}
     took = events[-1].event_time.ToDatetime() - events[0].event_time.ToDatetime()
     assert took > timedelta(hours=1)
     skip = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED

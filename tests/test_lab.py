@@ -83,7 +83,7 @@ def test_where_the_environment_names_a_server_it_is_used_and_left_running(
 ) -> None:
     monkeypatch.setenv("TEMPORAL_HOST", address)
     monkeypatch.setenv("TEMPORAL_TASK_QUEUE", f"from-outside-{uuid.uuid4().hex}")
-    with Lab.open(clock="virtual", db_filename="ignored.db") as lab:
+    with Lab.open(clock="default", db_filename="ignored.db") as lab:
         assert (lab.address, lab.server, lab.clock) == (address, None, None)
         assert lab.task_queue.startswith("from-outside-")
         assert lab.execute_workflow(ExampleWorkflow.run, REQUEST, timeout=20).success

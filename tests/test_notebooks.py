@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,23 @@ def test_a_broken_promise_turns_the_notebook_red(tmp_path: Path) -> None:
             tmp_path / "broken.ipynb",
             parameters={"output_dir": str(tmp_path)},
             output=tmp_path / "done.ipynb",
+        )
+
+
+def test_other_waits_than_those_of_the_baseline_turn_virtual_time_red(tmp_path: Path) -> None:
+    notebook = nbformat.read(FOLDER / "07_virtual_time.ipynb", 4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace(
+            "hour = timedelta(hours=1)", "hour = timedelta(hours=1.1)"
+        )
+    shutil.copytree(FOLDER / "baselines", tmp_path / "baselines")
+    nbformat.write(notebook, tmp_path / "07_virtual_time.ipynb")
+    with pytest.raises(NotebookError, match=r"check 'attempts' is broken"):
+        notebooks.run(
+            tmp_path / "07_virtual_time.ipynb",
+            parameters={"output_dir": str(tmp_path)},
+            output=tmp_path / "done.ipynb",
+            html=False,
         )
 
 

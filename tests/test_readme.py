@@ -66,6 +66,11 @@ def test_the_steps_for_a_workflow_and_an_activity_work_as_written(workbench: Pat
     assert len(files) == 2
 
 
+def test_virtual_time_passes_as_the_example_says() -> None:
+    (example,) = [block for block in code(section("Configuration")) if "virtual" in block]
+    exec(compile(example, "README", "exec"), {})
+
+
 def test_what_can_be_done_with_histories_runs_without_a_server(
     workbench: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from projectai_lab.lint._rule import OURS, TIMEOUTS, Facts, Rule, rows, seconds
 from projectai_lab.retries import planned
 
 LATE_S = 600.0
-FLOORS_S = {"fast": 0.1, "default": 1.0, "virtual": 1.0}
+FLOORS_S = {"fast": 0.1, "default": 1.0, "virtual": 0.1}
 """Shortest wait that a clock keeps; a server whose clock is not known counts as "default"."""
 _POLICY = ["initial_interval_s", "backoff_coefficient", "maximum_interval_s", "maximum_attempts"]
 _MOST_PLANNED = 100_000

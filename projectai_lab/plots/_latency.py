@@ -23,6 +23,7 @@ from projectai_lab.plots._style import (
     say,
     seconds_axis,
     shorten,
+    unit_ticks,
 )
 
 _MARKS = {0.5: "o", 0.95: "D"}
@@ -144,6 +145,7 @@ def time_axis(ax: Axes, values: Any, column: str, clock: str) -> float:
     ax.set_xlim(positive.min() / 1.6, longest * 1.6)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
     ax.xaxis.set_minor_formatter(NullFormatter())
+    unit_ticks(ax)
     ax.set_xlabel(f"time {words}, logarithmic")
     return float(positive.min() / 1.6)
 

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy.special import kolmogi
 
-from projectai_lab._frames import need
+from projectai_lab._frames import need, same_clock
 from projectai_lab.plots._latency import time_axis
 from projectai_lab.plots._style import (
     BLUE,
@@ -26,6 +26,7 @@ from projectai_lab.plots._style import (
     head,
     open_axes,
     say,
+    unit_ticks,
 )
 
 _NEEDED = ["attempts", "completion_s", "gave_up"]
@@ -61,6 +62,7 @@ def simulated(
     """
     for side in (real, simulated):
         need(side, _NEEDED, _MAKER)
+    same_clock(real, simulated)
     times, residual, attempts = _open(axes)
     both = [side["completion_s"].dropna().to_numpy(dtype="float64") for side in (real, simulated)]
     if not all(map(len, both)):
@@ -75,6 +77,8 @@ def simulated(
     residual.set_xlim(times.get_xlim())
     for way in ("get_major_formatter", "get_minor_formatter"):
         getattr(residual.xaxis, way.replace("get", "set"))(getattr(times.xaxis, way)())
+    if times.get_xscale() == "log":
+        unit_ticks(residual)
     residual.set_xlabel(times.get_xlabel())
     times.set_xlabel("")
     return times, residual, attempts

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from projectai_lab._frames import clocks
 
@@ -142,13 +142,16 @@ def duration(value: float) -> str:
 
     >>> duration(0.0004), duration(0.0852), duration(1.5), duration(5400), duration(-0.003)
     ('400 µs', '85.2 ms', '1.5 s', '90 min', '−3 ms')
+    >>> duration(3600), duration(86400), duration(3 * 86400)
+    ('1 h', '24 h', '3 d')
     """
     size, sign = abs(value), "−" if value < 0 else ""
     if size < 1e-9:
         return "0 s"
-    unit, words = next(
-        ((unit, words) for limit, unit, words in _UNITS if size < 0.9995 * limit), (86400, "d")
-    )
+    unit, words = _unit(size)
+    if size >= 3600 and size % 3600 == 0:
+        # A policy's hour is an hour, and no 60 min.
+        unit, words = max((unit, words), (3600, "h"))
     # Rounding first keeps 3 digits of 9.996 at "10"; fixed point keeps the exponent out.
     shown = float(f"{size / unit:.3g}")
     return f"{sign}{f'{shown:,.3f}'.rstrip('0').rstrip('.')} {words}"
@@ -163,11 +166,46 @@ _UNITS = (
 )
 
 
+def _unit(size: float) -> tuple[float, str]:
+    return next(((unit, name) for limit, unit, name in _UNITS if size < 0.9995 * limit), _DAY)
+
+
+_DAY = (86400, "d")
+_NAMES = {60: "minutes", 3600: "hours", 86400: "days"}
+# More than a decade apart, so that they stand free of each other on narrow axes too.
+_TICKS_S = (1e-3, 0.03, 1, 60, 3600, 86400, 30 * 86400)
+
+
+class _Whole(MaxNLocator):
+    """Ticks at round numbers of a unit."""
+
+    def __init__(self, unit: float) -> None:
+        super().__init__(nbins=9, steps=[1, 2, 3, 6, 10] if unit == 3600 else [1, 2, 5, 10])
+        self._unit = unit
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        """Return the places in seconds."""
+        places = super().tick_values(vmin / self._unit, vmax / self._unit)
+        return [self._unit * place for place in places]
+
+
 def seconds_axis(ax: Axes, words: str, longest: float) -> None:
-    """Label a linear time axis in seconds, or in milliseconds when all of it is under one."""
+    """Label a linear time axis in the unit that suits its length, from milliseconds to days."""
     unit, name = (1e-3, "milliseconds") if longest < 1 else (1.0, "seconds")
+    if (greater := _unit(longest)[0]) in _NAMES:
+        unit, name = greater, _NAMES[int(greater)]
+        ax.xaxis.set_major_locator(_Whole(unit))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit:,.10g}"))
     ax.set_xlabel(f"{name} {words}")
+
+
+def unit_ticks(ax: Axes) -> None:
+    """Put the ticks of a logarithmic time axis that goes beyond minutes where units begin."""
+    low, high = ax.get_xlim()
+    if high < 600:
+        return
+    ax.xaxis.set_major_locator(FixedLocator([one for one in _TICKS_S if low <= one <= high]))
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def shorten(words: str, most: int = 34) -> str:

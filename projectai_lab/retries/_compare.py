@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from projectai_lab._frames import same_clock
 from projectai_lab.latency._shift import of_estimates
 from projectai_lab.retries._measures import measures
 
@@ -29,6 +30,9 @@ def compare_simulated(
     interval of few runs is wide. Where it fails in the times alone, the dispatch lag is what a
     simulation leaves out unless it is given: simulate(…, dispatch_lag=attempts).
 
+    Both sides must be of one clock, else TableError; what was simulated without measured lags has
+    none.
+
     Source of the residual's interval: Zou & Donner, Statistics in Medicine 27 (2008), 1693–1702.
 
     >>> from projectai_lab.models import RetrySettings
@@ -38,6 +42,7 @@ def compare_simulated(
     >>> compare_simulated(one, other).agree.tolist()[0]
     True
     """
+    same_clock(real, simulated)
     levels = list(q)
     found = {
         name: measures(side, q=levels, confidence=confidence)

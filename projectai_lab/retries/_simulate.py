@@ -70,7 +70,7 @@ def run(found: Terms, n: int, seed: int, dispatch_lag: Lag) -> pd.DataFrame:
         attempts[step.who] = step.attempt - ~step.begun
         completion[step.who] = step.ended
         outcome[step.who] = step.outcome
-    return pd.DataFrame(
+    made = pd.DataFrame(
         {
             "attempts": attempts,
             "completion_s": completion,
@@ -78,3 +78,7 @@ def run(found: Terms, n: int, seed: int, dispatch_lag: Lag) -> pd.DataFrame:
             "outcome": pd.Categorical.from_codes(outcome, dtype=KINDS),
         }
     )
+    if isinstance(dispatch_lag, pd.DataFrame):
+        # Lags that were measured on a clock make the times those of that clock.
+        made.attrs["clock"] = dispatch_lag.attrs.get("clock")
+    return made

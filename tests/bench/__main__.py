@@ -12,7 +12,17 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from types import ModuleType
 
-from tests.bench import decode, export, fetch, load, opening, regress, simulate, throughput
+from tests.bench import (
+    decode,
+    export,
+    fetch,
+    load,
+    opening,
+    regress,
+    simulate,
+    throughput,
+    virtual,
+)
 from tests.bench.rounds import Row
 
 MEASUREMENTS: dict[str, ModuleType] = {
@@ -23,6 +33,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "load": load,
     "export": export,
     "simulate": simulate,
+    "virtual": virtual,
     "regress": regress,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
