@@ -204,5 +204,5 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
-    known = "decode, open, throughput, fetch, load, export, simulate, regress"
+    known = "decode, open, throughput, fetch, load, export, simulate, regress, stall"
     assert f"no measurement speed; there are {known}" in (capsys.readouterr().err)

@@ -22,6 +22,7 @@ from projectai_lab.load._sender import Run
 from projectai_lab.tables import schema
 from tests.made_loads import CLOSED, OPEN, made, run, stalled
 
+LATE = ["intended_s", "latency_s"]
 KNOWN = [0.088954663, 0.202345239, 2.568828322]
 
 
@@ -270,6 +271,18 @@ def test_loops_without_a_common_percentile_are_not_compared() -> None:
     few = made([run(n, n / 20, 0.1) for n in range(3)])
     told = load.report(few, stalled(clients=2)).sentence
     assert "No percentile is valid in both loops" in told
+
+
+def test_a_verdict_on_a_load_that_is_not_valid_says_so() -> None:
+    rows = stalled().table[LATE].itertuples(name=None)
+    runs = [run(number, at, took, late_s=0.05) for number, at, took in rows]
+    told = load.report(made(runs), stalled(clients=2)).sentence
+    assert "\nAs far as loads that are not valid tell: p99 is" in told
+
+
+def test_each_load_has_a_line_of_its_own_and_both_together_one() -> None:
+    lines = load.report(stalled(), stalled(clients=2)).sentence.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["users", "clients", "p99"]
 
 
 def test_two_open_loops_are_reported_without_a_verdict() -> None:

@@ -118,6 +118,8 @@ def measured(sender: Sender, facts: Mapping[str, Any], *, interrupted: bool) -> 
     length = min(facts["duration_s"], sender.ended_s) if interrupted else facts["duration_s"]
     began = datetime.fromtimestamp(sender.began_at, UTC).isoformat(timespec="milliseconds")
     table.attrs |= {**facts, "measured_s": length, "ended_s": sender.ended_s, "began": began}
+    # So that other moments of this process, taken by time.monotonic(), find their place in it.
+    table.attrs["began_monotonic_s"] = sender.began
     table.attrs["timer"] = "seconds since the load began, client's monotonic clock"
     table.attrs["invalid"] = _judged(table, full_at_s=sender.full_at_s, interrupted=interrupted)
     return Load(table)

@@ -18,12 +18,13 @@ from projectai_lab.load._load import Load, schedule_error
 
 LEVELS = (0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 _FEW_TIMES = 1.5
+_THREE = "{:.3g}".format
 _FEEL = "Users who come on their own, whether or not others were answered, feel the open loop"
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """The figures of some loads, a row each, and what they say in words."""
+    """The figures of some loads, a row each, and what they say in words: a line each, and both."""
 
     sentence: str
     table: pd.DataFrame
@@ -32,8 +33,9 @@ class Report:
         return f"{self.sentence}\n\n{self.table!r}"
 
     def _repr_html_(self) -> str:
-        shown = self.table.set_index("name").T.to_html(escape=True, na_rep="")
-        return f"<p>{escape(self.sentence)}</p>{shown}"
+        said = "".join(f"<p>{escape(line)}</p>" for line in self.sentence.splitlines())
+        figures = self.table.set_index("name").T
+        return f"{said}{figures.to_html(escape=True, na_rep='', float_format=_THREE)}"
 
 
 def report(*loads: Load) -> Report:
@@ -74,7 +76,7 @@ def report(*loads: Load) -> Report:
         {"n": "Int64", "answered": "Int64", "most_in_flight": "Int64", "valid": "boolean"}
     )
     sentences = [_alone(one, row) for one, row in zip(loads, _rows(frame), strict=True)]
-    return Report(" ".join([*sentences, *_beside(loads, frame)]), frame)
+    return Report("\n".join([*sentences, *_beside(loads, frame)]), frame)
 
 
 def answers(table: pd.DataFrame, since: str = "intended_s") -> tuple[Any, float]:
@@ -174,8 +176,11 @@ def _beside(loads: Sequence[Load], frame: pd.DataFrame) -> list[str]:
     if slow < _FEW_TIMES * quick:
         return [f"{top} is much the same, {_s(slow)} open and {_s(quick)} closed. {_FEEL}."]
     silent, missing = _silence(*(loads[place] for place in places))
+    doubt = (
+        "" if open_["valid"] and closed["valid"] else "As far as loads that are not valid tell: "
+    )
     return [
-        f"{top} is {_s(slow)} in the open loop and {_s(quick)} in the closed one: "
+        f"{doubt}{top} is {_s(slow)} in the open loop and {_s(quick)} in the closed one: "
         f"{slow / quick:.3g} times. {_FEEL}: {_s(slow)}. In the closed loop at most "
         f"{many(closed['most_in_flight'], 'run')} waited at a time, in the open one "
         f"{open_['most_in_flight']}; once the closed loop sent nothing for {_s(silent)}, in which "
