@@ -13,7 +13,7 @@ import pytest
 from projectai_lab import tables
 from projectai_lab.devserver import DevServer
 from tests.bench import __main__ as bench
-from tests.bench import decode, export, fetch, load, opening, regress, simulate, throughput
+from tests.bench import decode, export, fetch, load, opening, regress, simulate, stall, throughput
 from tests.bench.rounds import Row, in_turns, timed, typical_ratio
 from tests.bench.sides import Side
 from tests.regression_notebooks import write
@@ -152,6 +152,18 @@ def test_works_take_turns_in_mirrored_order(capsys: pytest.CaptureFixture[str]) 
         "bench: demo: round 1 of 2",
         "bench: demo: round 2 of 2",
     ]
+
+
+def test_a_stall_without_enough_runs_for_p99_is_no_ratio(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (row,) = stall.measure(rate=10, duration=3, stall_s=0.5)
+    assert row.what == "stall: p99 of an open loop to a closed one"
+    assert all(map(math.isnan, (row.ours, row.other, row.ratio)))
+    assert not row.ok
+    told = capsys.readouterr().err
+    assert "users (open loop): " in told
+    assert "feel the open loop" in told
 
 
 def test_a_slow_round_cancels_out_of_the_ratio() -> None:

