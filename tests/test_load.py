@@ -92,6 +92,19 @@ def test_unknown_arrivals_are_named_beside_those_that_there_are() -> None:
         load.schedule(rate=1, duration=1, arrivals="uniform")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("seed", [1.5, "one", None])
+def test_what_is_no_seed_is_named(seed: Any) -> None:
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        load.schedule(rate=1, duration=10, seed=seed)
+
+
+def test_numbers_of_a_table_are_numbers_too() -> None:
+    row = pd.DataFrame({"rate": [5], "duration": [20], "seed": [3]}).iloc[0]
+    assert load.schedule(**row) == load.schedule(rate=5, duration=20, seed=3)
+    count: Any = np.int64(3)
+    assert at_least_one("clients", count, "clients=4") == 3
+
+
 def test_a_schedule_without_a_single_run_is_refused() -> None:
     with pytest.raises(ValueError, match=r"give no run with seed 0 \(on average 0\.001\)"):
         load.schedule(rate=0.001, duration=1)
@@ -129,6 +142,12 @@ def test_a_load_comes_back_from_a_file(tmp_path: Path) -> None:
     assert repr(after) == repr(before)
     assert after.why_invalid == before.why_invalid
     assert after.summary().sentence == before.summary().sentence
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame(), pd.DataFrame({"sent_s": [1.0]}), None])
+def test_a_table_that_does_not_say_how_it_was_made_is_no_load(table: Any) -> None:
+    with pytest.raises(TableError, match="no table of a load"):
+        Load(table)
 
 
 def test_a_load_that_was_sent_in_time_is_valid() -> None:

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,6 +19,7 @@ import pytest
 from temporalio.service import RPCError
 
 from projectai_lab import Lab, LabConfig, WorkflowInput, load, tables
+from projectai_lab.devserver import DevServer
 from projectai_lab.errors import (
     ConfigError,
     LabClosedError,
@@ -30,7 +32,7 @@ from projectai_lab.errors import (
 from projectai_lab.load._run import _maker
 from projectai_lab.worker_process import WorkerProcess
 from tests.load_workflows import Ask, answer
-from tests.zoo import Doomed, Sleeper
+from tests.zoo import Doomed, Sleeper, until
 
 WORKFLOWS = (Ask, Doomed, Sleeper)
 Window = tuple[float, float]
@@ -294,6 +296,31 @@ def test_a_server_that_goes_away_is_in_the_rows_and_no_hang() -> None:
     assert f"{len(lost)} run" in one.summary().sentence
 
 
+def test_a_load_rides_over_a_restart_of_the_server(tmp_path: Path) -> None:
+    first = DevServer.start(db_filename=tmp_path / "lab.db")
+    restarted: list[DevServer] = []
+
+    def restart() -> None:
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGKILL)
+        until(lambda: not first.alive)
+        port, ui_port = (int(url.rpartition(":")[2]) for url in (first.address, first.ui_url))
+        restarted.append(DevServer.start(port=port, ui_port=ui_port, db_filename=first.db_filename))
+
+    config = LabConfig(address=first.address)
+    with contextlib.ExitStack() as stack:
+        stack.callback(first.close)
+        stack.callback(lambda: restarted[0].close() if restarted else None)
+        lab = stack.enter_context(Lab.connect(config, workflows=[Sleeper], attempts=False))
+        with once(has_started(lab, "rides-00003"), restart):
+            one = opened(lab, Sleeper.run, 1.5, name="rides", rate=5, duration=3, warm_up=False)
+    table = one.table
+    # What the server had acknowledged is answered, and nothing else is left without a reason.
+    assert (table.loc[table["accepted_s"].notna(), "status"] == "COMPLETED").all()
+    assert table["accepted_s"].notna().sum() >= 3
+    assert table.loc[table["status"] != "COMPLETED", "error"].notna().all()
+
+
 def test_a_type_that_the_worker_process_does_not_know_is_found_before_the_load(lab: Lab) -> None:
     lab.start_worker(process=True, grace=0)
     with pytest.raises(WorkflowStuckError, match="Ask") as caught:
@@ -370,7 +397,25 @@ def test_bad_numbers_are_named_before_anything_starts(
     assert not has_started(lab, "bad-warm-up")()
 
 
+@pytest.mark.parametrize(
+    ("option", "hint"), [("ratte", "did you mean 'rate'"), ("id", "follow from the name")]
+)
+def test_an_option_that_no_start_would_take_is_refused_at_once(
+    lab: Lab, option: str, hint: str
+) -> None:
+    with pytest.raises(TypeError, match=hint):
+        opened(lab, Ask.run, "hi", warm_up=False, name="option", **{option: 5})
+    assert not has_started(lab, "option-00000")()
+
+
+def test_options_of_the_start_reach_every_run(lab: Lab, worker: WorkerProcess) -> None:
+    one = opened(lab, Ask.run, "hi", rate=3, memo={"study": "load"})
+    for workflow_id in one.table["workflow_id"]:
+        described = lab.get_workflow_handle(workflow_id).describe()
+        assert lab._loop.run(described.memo) == {"study": "load"}
+
+
 def test_before_the_first_load_there_is_no_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("projectai_lab.load._run._LAST", [])
+    monkeypatch.setattr("projectai_lab.load._measure._LAST", [])
     with pytest.raises(LabError, match="there was no load yet"):
         load.last()

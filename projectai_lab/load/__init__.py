@@ -7,8 +7,9 @@ sent it; how a run ended, its client saw by a long poll. They are not subtracted
 from __future__ import annotations
 
 from projectai_lab.load._load import Load
+from projectai_lab.load._measure import last
 from projectai_lab.load._report import Report, report
-from projectai_lab.load._run import closed_loop, last, open_loop
+from projectai_lab.load._run import closed_loop, open_loop
 from projectai_lab.load._schedule import schedule
 
 __all__ = ["Load", "Report", "closed_loop", "last", "open_loop", "report", "schedule"]

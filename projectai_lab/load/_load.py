@@ -12,6 +12,7 @@ import pandas as pd
 
 from projectai_lab import _html
 from projectai_lab._words import many
+from projectai_lab.errors import TableError
 from projectai_lab.load._sender import Sender
 from projectai_lab.tables import schema
 
@@ -34,6 +35,15 @@ class Load:
     """
 
     table: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.table, pd.DataFrame) or not {"kind", "invalid"} <= {
+            *self.table.attrs
+        }:
+            raise TableError(
+                "this is no table of a load: its attrs do not say how it was made; take the table "
+                "of load.open_loop(…) or load.closed_loop(…), whole or from its Parquet file"
+            )
 
     @property
     def name(self) -> str:

@@ -55,10 +55,11 @@ def report(*loads: Load) -> Report:
     Percentiles hold for independent runs; those that met one stall are not, so that their intervals
     say how well this load is known, not how the next stall will be.
 
-    A closed loop's clients wait while the system stands still, and what they would have sent then
-    is missing: coordinated omission. Source: G. Tene, "How NOT to Measure Latency" (2013), who
-    named it and measures from the intended start; Schroeder, Wierman & Harchol-Balter, "Open Versus
-    Closed: A Cautionary Tale", NSDI (2006).
+    Of several loops of one kind the first is compared. A closed loop's clients wait while the
+    system stands still, and what they would have sent then is missing: coordinated omission.
+    Source: G. Tene, "How NOT to Measure Latency" (2013), who named it and measures from the
+    intended start; Schroeder, Wierman & Harchol-Balter, "Open Versus Closed: A Cautionary Tale",
+    NSDI (2006).
 
     >>> load.report(open_, closed).sentence                                    # doctest: +SKIP
     """

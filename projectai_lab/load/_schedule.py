@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator
 from itertools import count, takewhile
+from numbers import Integral, Real
 from typing import Literal
 
 from projectai_lab.models import Duration, seconds
@@ -31,6 +32,8 @@ def schedule(
     rate, length = positive("rate", rate, "starts a second"), positive_s("duration", duration)
     if arrivals not in ("poisson", "constant"):
         raise ValueError(f'arrivals must be "poisson" or "constant", got {arrivals!r}')
+    if not isinstance(seed, Integral):
+        raise ValueError(f"seed must be a whole number; got {seed!r}")
     if rate * length > MOST_RUNS:
         raise ValueError(
             f"{rate:g} starts a second for {length:g} s are {rate * length:,.0f} runs, and one "
@@ -57,7 +60,7 @@ def _poisson(rate: float, seed: int) -> Iterator[float]:
 
 def positive(name: str, value: float, what: str) -> float:
     """Return a number more than 0; ValueError names it."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
         raise ValueError(f"{name} must be {what}, more than 0; got {value!r}")
     return float(value)
 
@@ -77,9 +80,9 @@ def not_negative_s(name: str, value: Duration) -> float:
 
 def at_least_one(name: str, value: int, example: str) -> int:
     """Return a whole number from 1 on; ValueError names it."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number from 1 on, as in {example}; got {value!r}")
-    return value
+    return int(value)
 
 
 def _in_seconds(name: str, value: Duration) -> float:
