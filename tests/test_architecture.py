@@ -75,6 +75,10 @@ LAW: dict[str, set[str]] = {
     "lint": {"tables", "retries"},
     "compare": {"errors", "tables", "latency", "process", "_frames", "_words"},
     "plots": {"tables", "retries", "latency", "_frames", "_words"},
+    "load": {
+        "errors", "models", "client", "histories", "tables", "latency", "_calls", "_connect",
+        "_html", "_loop", "_waits", "_words",
+    },
     # Replay is asynchronous and logs through the process's one runtime.
     "_replay": {"_connect", "_loop"},
     # The scan must know the secrets that could have come in.
@@ -100,20 +104,19 @@ OUTSIDE: dict[str, set[str]] = {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
-        "_replay", "cli", "_time_skipping",
+        "_replay", "_time_skipping", "load", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
         "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
-        "workflows", "worker", "attempt_poll", "histories", "cli",
-        "_time_skipping",
+        "workflows", "worker", "attempt_poll", "histories", "_time_skipping", "load", "cli",
     },
     "threading": {"_loop", "cli"},
     "pandas": {
         "_frames", "histories", "tables", "retries", "latency", "process", "compare", "lint",
-        "plots", "capsule", "regression", "_replay", "cli",
+        "plots", "load", "capsule", "regression", "_replay", "cli",
     },
-    "numpy": {"tables", "retries", "latency", "compare", "plots", "regression"},
+    "numpy": {"tables", "retries", "latency", "compare", "plots", "load", "regression"},
     "pyarrow": {"tables"},
     "scipy": {"retries", "latency", "plots", "regression"},
     "matplotlib": {"plots", "capsule"},

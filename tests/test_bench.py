@@ -21,6 +21,7 @@ from tests.bench import (
     opening,
     regress,
     simulate,
+    stall,
     throughput,
     virtual,
 )
@@ -178,6 +179,18 @@ def test_works_take_turns_in_mirrored_order(capsys: pytest.CaptureFixture[str]) 
     ]
 
 
+def test_a_stall_without_enough_runs_for_p99_is_no_ratio(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (row,) = stall.measure(rate=10, duration=3, stall_s=0.5)
+    assert row.what == "stall: p99 of an open loop to a closed one"
+    assert all(map(math.isnan, (row.ours, row.other, row.ratio)))
+    assert not row.ok
+    told = capsys.readouterr().err
+    assert "users (open loop): " in told
+    assert "feel the open loop" in told
+
+
 def test_a_slow_round_cancels_out_of_the_ratio() -> None:
     assert typical_ratio([2.0, 20.0, 2.0, 3.0], [1.0, 10.0, 1.0, 1.5]) == (2.0, 0.0)
 
@@ -228,5 +241,5 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
-    known = "decode, open, throughput, fetch, load, export, simulate, virtual, regress"
+    known = "decode, open, throughput, fetch, load, export, simulate, virtual, regress, stall"
     assert f"no measurement speed; there are {known}" in (capsys.readouterr().err)

@@ -32,6 +32,7 @@ BOXES = [
     "histories",
     "latency",
     "lint",
+    "load",
     "notebooks",
     "plots",
     "process",

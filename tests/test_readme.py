@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 
 import projectai_lab
@@ -86,6 +87,17 @@ def test_what_can_be_done_with_histories_runs_without_a_server(
     assert {file.name for file in workbench.iterdir()} == {
         *("before", "after", "study", "study.zip", "after.trace.json"),
     }
+
+
+def test_a_load_is_put_on_a_lab_as_written(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = code(section("Put a load on it"))
+    notebook: dict[str, Any] = {}
+    exec(compile(example, "README", "exec"), notebook)
+    assert "feel the open loop" in capsys.readouterr().out
+    users = notebook["users"].table
+    assert (users["status"] == "COMPLETED").all()
+    assert {"intended_s", "sent_s", "done_s", "latency_s", "status"} <= set(users.columns)
+    plt.close("all")
 
 
 def test_each_has_four_steps() -> None:

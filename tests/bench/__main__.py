@@ -20,6 +20,7 @@ from tests.bench import (
     opening,
     regress,
     simulate,
+    stall,
     throughput,
     virtual,
 )
@@ -35,6 +36,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "simulate": simulate,
     "virtual": virtual,
     "regress": regress,
+    "stall": stall,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 
