@@ -24,7 +24,9 @@ MAX_LINES = 300
 # missing on purpose: add it only together with the picture in the README.
 LAW: dict[str, set[str]] = {
     "errors": set(),
-    "models": set(),
+    "_checks": set(),
+    "fault_plan": {"_checks"},
+    "models": {"_checks", "fault_plan"},
     "_html": set(),
     "_atomic": set(),
     "_words": set(),
@@ -35,7 +37,10 @@ LAW: dict[str, set[str]] = {
     "_troubles": {"errors", "_connect"},
     "_waits": {"errors", "_connect", "_troubles"},
     "faults": {"models"},
-    "activities": {"models", "faults"},
+    "_heartbeat": set(),
+    "activities": {"models", "faults", "_heartbeat"},
+    # What carries plans runs in the workflow sandbox: nothing heavy.
+    "fault_injection": {"models", "faults", "activities", "_checks", "_heartbeat"},
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
     "histories": {"errors", "tables", "_atomic", "_connect", "_words"},
@@ -46,20 +51,22 @@ LAW: dict[str, set[str]] = {
         "_waits", "_calls", "attempt_poll",
     },
     "client": {
-        "errors", "config", "models", "histories", "handle", "_connect", "_connection", "_calls",
+        "errors", "config", "models", "histories", "handle", "fault_injection",
+        "_connect", "_connection", "_calls",
     },
     "_verdict": set(),
     "attempts": {"errors", "_verdict"},
     "attempt_poll": {"attempts", "_connect", "_loop"},
     "worker_spec": {"errors", "activities", "workflows"},
     "worker": {
-        "errors", "config", "models", "attempts", "worker_spec", "_loop", "_html", "_connect",
+        "errors", "config", "models", "attempts", "worker_spec", "fault_injection",
+        "_loop", "_html", "_connect",
     },
     "worker_process": {"errors", "config", "models", "attempts", "worker_spec", "_html"},
     "lab": {
         "errors", "config", "models", "histories", "attempts", "activities", "workflows", "client",
         "devserver", "worker", "worker_spec", "worker_process", "_loop", "_html", "_connect",
-        "_troubles",
+        "_troubles", "fault_injection",
     },
     "controller": {
         "errors", "config", "models", "client", "workflows", "_loop", "_connect", "_troubles",
@@ -98,14 +105,16 @@ OUTSIDE: dict[str, set[str]] = {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
-        "_replay", "cli",
+        "_replay", "cli", "_heartbeat", "fault_injection",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
         "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
-        "workflows", "worker", "attempt_poll", "histories", "cli",
+        "workflows", "worker", "attempt_poll", "histories", "cli", "_heartbeat",
+        "fault_injection",
     },
-    "threading": {"_loop", "cli"},
+    # A worker process is brought back by what waits for its end.
+    "threading": {"_loop", "worker_process", "cli"},
     "pandas": {
         "_frames", "histories", "tables", "retries", "latency", "process", "compare", "lint",
         "plots", "capsule", "regression", "_replay", "cli",
