@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from projectai_lab.errors import LabError
     from projectai_lab.lab import Lab
     from projectai_lab.models import (
+        Fault,
         FaultPlan,
         Latency,
         RetrySettings,
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AIController",
+    "Fault",
     "FaultPlan",
     "Lab",
     "LabConfig",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 _HOMES = {
     "AIController": "controller",
+    "Fault": "models",
     "FaultPlan": "models",
     "Lab": "lab",
     "LabConfig": "config",

@@ -145,7 +145,18 @@ def _facts(headers: Mapping[str, Payload], args: Sequence[Any]) -> Facts | None:
 
 
 class _CarryOut(WorkflowOutboundInterceptor):
-    facts: Facts | None = None
+    _facts: Facts | None = None
+
+    @property
+    def facts(self) -> Facts | None:
+        """The plan; a Signal sent with the start is handled before the run method begins."""
+        if self._facts is None and HEADER in (headers := workflow.info().headers):
+            self._facts = _facts(headers, ())
+        return self._facts
+
+    @facts.setter
+    def facts(self, facts: Facts | None) -> None:
+        self._facts = facts
 
     def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:
         self._add(input)
@@ -167,6 +178,7 @@ class _CarryOut(WorkflowOutboundInterceptor):
         super().continue_as_new(input)
 
     def _add(self, input: Any, **changes: datetime | None) -> None:
-        if self.facts is not None:
-            told = {k: v for k, v in {**self.facts, **changes}.items() if v is not None}
+        facts = self.facts
+        if facts is not None:
+            told = {k: v for k, v in {**facts, **changes}.items() if v is not None}
             input.headers = {**input.headers, HEADER: _JSON.to_payload(told)}

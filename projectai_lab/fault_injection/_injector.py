@@ -24,7 +24,7 @@ from projectai_lab._heartbeat import heartbeating
 from projectai_lab.activities import SIMULATES
 from projectai_lab.fault_injection._carry import Carried, CarriesFaults
 from projectai_lab.faults import ORDER, Fate, Strike, fate
-from projectai_lab.models import seconds
+from projectai_lab.models import Point, seconds
 
 Write = Callable[[activity.Info, dict[str, Any]], None]
 _ASYNC_HANG_S = 60.0
@@ -55,19 +55,19 @@ class FaultInjector(Interceptor):
         """Return what carries plans through workflows; called by the worker."""
         return CarriesFaults
 
-    def tell(self, strike: Strike) -> None:
+    def tell(self, strike: Strike, point: Point) -> None:
         """Write the row of a fault that is about to strike the running attempt."""
         if self._write:
-            self._write(activity.info(), _row(strike))
+            self._write(activity.info(), _row(strike, point))
 
 
-def _row(strike: Strike) -> dict[str, Any]:
+def _row(strike: Strike, point: Point) -> dict[str, Any]:
     fault, delay = strike.fault, strike.fault.next_retry_delay
     fails = fault.kind in ("fail", "rate_limit")
     return {
         "rule": strike.rule,
         "fault": fault.kind,
-        "point": fault.point,
+        "point": point,
         "probability": fault.probability,
         "error_type": fault.error_type or None,
         "retryable": fault.retryable if fails else None,
@@ -94,18 +94,18 @@ class _Meeting(ActivityInboundInterceptor):
         strikes = here(carried, activity.info()).strikes
         own_at = "end" if getattr(input.fn, SIMULATES, False) else "start"
         for strike in _at("start", strikes, own_at):
-            await self._strike(strike)
+            await self._strike(strike, "start")
         result = await super().execute_activity(input)
         for strike in _at("end", strikes, own_at):
-            await self._strike(strike)
+            await self._strike(strike, "end")
         return result
 
-    async def _strike(self, strike: Strike) -> None:
+    async def _strike(self, strike: Strike, point: Point) -> None:
         kind = strike.fault.kind
         if kind == "kill_worker" and not self._injector.may_kill:
             refused = _REFUSED.format(rule=strike.rule)
             raise ApplicationError(refused, type="KillRefused", non_retryable=True)
-        self._injector.tell(strike)
+        self._injector.tell(strike, point)
         if kind == "drop_heartbeats":
             self._outbound.dropped = True
         elif kind == "delay":

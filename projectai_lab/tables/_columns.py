@@ -23,6 +23,7 @@ from projectai_lab.tables._column import (
 )
 from projectai_lab.tables._column import FAILURE as _FAILURE
 from projectai_lab.tables._column import RUN as _RUN
+from projectai_lab.tables._fault_columns import FAULTS
 from projectai_lab.tables._traffic_columns import MESSAGES, PAYLOADS, WORKFLOW_TASKS
 
 _RETRY_STATE = enum("retry_state", "why the server did not retry (further)", *RETRY_STATES)
@@ -236,4 +237,5 @@ TABLES = {
     "messages": MESSAGES,
     "workflow_tasks": WORKFLOW_TASKS,
     "payloads": PAYLOADS,
+    "faults": FAULTS,
 }
