@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from projectai_lab import (
     tables,
 )
 from projectai_lab._replay import replay
-from projectai_lab.fault_injection import HEADER, carrying
+from projectai_lab.fault_injection import HEADER, FaultInjector, carrying
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.workflows import ExampleWorkflow
 from tests import fault_workflows as kinds
@@ -296,11 +297,9 @@ def test_a_history_with_faults_replays(lab: Lab) -> None:
     ]
     assert replay(runs, kinds.WORKFLOWS)["ok"].all()
     # And with the carrier in the replaying worker, as a worker after a restart has it.
-    from projectai_lab.fault_injection import FaultInjector
-
     replayer = Replayer(workflows=kinds.WORKFLOWS, interceptors=[FaultInjector()])
     for run in runs:
-        result = lab._loop.run(lambda run=run: replayer.replay_workflow(run))
+        result = lab._loop.run(partial(replayer.replay_workflow, run))
         assert result.replay_failure is None
 
 
