@@ -102,7 +102,7 @@ class Fault:
     activity: str = EVERY_ACTIVITY
     attempts: tuple[int, ...] | None = None
     probability: float = 1.0
-    window: tuple[float, float] | tuple[datetime, datetime] | None = None
+    window: tuple[Duration, Duration] | tuple[datetime, datetime] | None = None
     point: Point = "start"
     error_type: str = ""
     retryable: bool = True
@@ -140,8 +140,8 @@ class Fault:
         return " ".join(told)
 
 
-def _instant(one: float | datetime) -> str:
-    return one.isoformat() if isinstance(one, datetime) else f"{one:g}"
+def _instant(one: Duration | datetime) -> str:
+    return one.isoformat() if isinstance(one, datetime) else f"{seconds(one):g}"
 
 
 def _check_number(name: str, value: Any) -> None:

@@ -128,13 +128,13 @@ def _may_strike(
     if rule.window is None:
         return True
     low, high = rule.window
-    if isinstance(low, datetime) and isinstance(high, datetime):
+    if isinstance(low, datetime) or isinstance(high, datetime):
         if at is None:
             raise ValueError(f"{rule.label!r} is bound to a time: say when, fate(…, at=…)")
-        return low <= at < high
+        return bool(low <= at < high)  # type: ignore[operator]
     if since_start_s is None:
         raise ValueError(f"{rule.label!r} is bound to a time: fate(…, since_start_s=…)")
-    return float(low) <= since_start_s < float(high)  # type: ignore[arg-type]
+    return seconds(low) <= since_start_s < seconds(high)
 
 
 def _drawn(name: str, rule: Fault, draw: random.Random) -> Iterator[Strike]:
