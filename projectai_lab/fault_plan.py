@@ -87,11 +87,13 @@ class Fault:
     (kill −9), before the activity's function (point "start") or before its result is reported
     ("end").
 
-    `attempts` None means all. A `window` (from, to) is in seconds since the Workflow Execution
-    started or two UTC datetimes, and an attempt is in it that was started within it, all by the
-    server's clock: under virtual time, by the clock of that execution. `probability` is drawn from
-    seed, activity, attempt and `name`; rules without a name are told apart by what they strike, so
-    that another probability or effect keeps the luck, and rules that are alike by their order.
+    `attempts` None means all. A `window` (from, to) is in seconds since the first Workflow Task of
+    the Workflow Execution was started, or two UTC datetimes; an attempt is in it that the server
+    started within it. All of it is the server's clock: under virtual time, that of the execution.
+
+    `probability` is drawn from seed, activity, attempt and `name`; rules without a name are told
+    apart by what they strike, so that another probability or effect keeps the luck, and rules that
+    are alike by their order.
 
     >>> outage = Fault("fail", "*", window=(30, 90), error_type="Unavailable")
     >>> busy = Fault("rate_limit", "call_model", probability=0.2, next_retry_delay=2)

@@ -12,9 +12,18 @@ from typing import Any
 import pandas as pd
 import pytest
 from temporalio import activity
+from temporalio.client import (
+    Client,
+    OutboundInterceptor,
+    StartWorkflowInput,
+    WorkflowHandle,
+)
+from temporalio.client import Interceptor as ClientInterceptor
+from temporalio.converter import DataConverter
 from temporalio.worker import Replayer
 
 from projectai_lab import (
+    AIController,
     Fault,
     FaultPlan,
     Lab,
@@ -246,6 +255,14 @@ def test_a_plan_reaches_local_activities_children_the_next_run_and_handlers(lab:
     assert early.result(timeout=PATIENCE_S) == "signal 2"
 
 
+@pytest.mark.parametrize("kind", ["delay", "hang"])
+def test_a_local_activity_takes_its_time_as_well(lab: Lab, kind: Any) -> None:
+    delay = Latency(a=0.3) if kind == "delay" else None
+    plan = FaultPlan(rules=(Fault(kind, MODEL, attempts=(1,), delay=delay),))
+    answered = lab.execute_workflow(kinds.AskingLocally.run, 0.01, faults=plan, timeout=PATIENCE_S)
+    assert answered == ("local 1" if kind == "delay" else "local 2")
+
+
 def test_the_plan_of_a_workflow_input_reaches_activities_by_rules_too(lab: Lab) -> None:
     rules = (Fault("fail", "process_ai_task", attempts=(1,)), Fault("fail", attempts=(2,)))
     request = WorkflowInput("text", "u-1", faults=FaultPlan(rules=rules))
@@ -287,6 +304,44 @@ def test_a_run_without_a_plan_has_no_header_and_one_with_a_plan_has(lab: Lab) ->
         handle.result(timeout=PATIENCE_S)
         assert headers_of(handle) == []
     assert headers_of(ask(lab, Fault("fail", MODEL, attempts=(1,)))) == [HEADER, HEADER]
+
+
+class _Damaged(ClientInterceptor):
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        return _DamagedOut(next)
+
+
+class _DamagedOut(OutboundInterceptor):
+    async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
+        header = DataConverter.default.payload_converter.to_payload(
+            {"plan": {"rules": [{"kind": "meteor"}]}, "seed": 1}
+        )
+        input.headers = {**input.headers, HEADER: header}
+        return await super().start_workflow(input)
+
+
+def test_a_plan_of_another_version_ends_the_activity_and_says_so(lab: Lab) -> None:
+    config = lab.client.config()
+    config["interceptors"] = [*config["interceptors"], _Damaged()]
+    client = Client(**config)
+
+    async def run() -> Any:
+        return await client.execute_workflow(
+            kinds.Asking.run,
+            args=[MODEL, "hi", {}],
+            id=f"damaged-{uuid.uuid4().hex}",
+            task_queue=lab.task_queue,
+        )
+
+    reason = lab._loop.run(run)
+    assert reason.startswith("FaultPlanUnreadable: ")
+    assert "start the run with the same version of projectai_lab as the worker has" in reason
+
+
+def test_a_controller_refuses_a_name_that_no_worker_has(lab: Lab) -> None:
+    plan = FaultPlan(rules=(Fault("fail", "simulate_ai_cal"),))
+    with AIController(lab) as controller, pytest.raises(ValueError, match="'simulate_ai_call'"):
+        controller.process_ai_request_blocking(data="x", user_id="u", faults=plan)
 
 
 def test_a_history_with_faults_replays(lab: Lab) -> None:

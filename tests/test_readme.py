@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import projectai_lab
+from projectai_lab import tables
 from projectai_lab.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -64,6 +65,19 @@ def test_the_steps_for_a_workflow_and_an_activity_work_as_written(workbench: Pat
     finally:
         notebook["lab"].close()
     assert len(files) == 2
+
+
+def test_the_example_of_faults_injures_the_activity_of_the_reader(workbench: Path) -> None:
+    for block in code(section("Add a workflow")) + code(section("Add an activity")):
+        if block.startswith("# file: "):
+            (workbench / block.splitlines()[0].removeprefix("# file: ")).write_text(block)
+    importlib.invalidate_caches()
+    (example,) = code(section("Injure your own activities"))
+    notebook: dict[str, Any] = {}
+    exec(compile(example, "README", "exec"), notebook)
+    struck = tables.faults(notebook["lab"].attempts)
+    assert {"delay shout", "fail * window 0…2"} <= set(struck.rule)
+    assert (struck.activity_type == "shout").all()
 
 
 def test_what_can_be_done_with_histories_runs_without_a_server(
