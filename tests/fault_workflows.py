@@ -50,6 +50,18 @@ def beat_in_thread_for(seconds: float) -> int:
     return activity.info().attempt
 
 
+@activity.defn
+async def resume(progress: int) -> list[int]:
+    """Fail once behind a heartbeat with some progress; then return what progress is known."""
+    known = list(activity.info().heartbeat_details)
+    if activity.info().attempt == 1:
+        activity.heartbeat(progress)
+        # Until it is on its way: a failure right behind it may overtake it.
+        await asyncio.sleep(0.2)
+        raise RuntimeError("half done")
+    return known
+
+
 @workflow.defn
 class Asking:
     """Run one activity by name and return its answer, or the reason why there is none."""
@@ -142,4 +154,5 @@ ACTIVITIES: tuple[Callable[..., Any], ...] = (
     ask_in_thread,
     beat_for,
     beat_in_thread_for,
+    resume,
 )

@@ -142,6 +142,19 @@ def test_a_hang_heartbeats_so_that_no_other_timeout_strikes_first(lab: Lab) -> N
     assert tried(lab, handle).timeout_type.tolist()[0] == "START_TO_CLOSE"
 
 
+def test_a_hang_does_not_erase_what_the_activity_told_in_its_heartbeats(lab: Lab) -> None:
+    handle = ask(
+        lab,
+        Fault("hang", "resume", attempts=(2,)),
+        activity="resume",
+        argument=41,
+        start_to_close=3,
+        heartbeat=20,
+    )
+    assert answer(handle) == [41]
+    assert tried(lab, handle).timeout_type.iloc[1] == "START_TO_CLOSE"
+
+
 @pytest.mark.parametrize("kind", ["beat_for", "beat_in_thread_for"])
 def test_dropped_heartbeats_bring_the_heartbeat_timeout(lab: Lab, kind: str) -> None:
     rule = Fault("drop_heartbeats", kind, attempts=(1,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ from projectai_lab.faults import ORDER, Fate, Strike, fate
 from projectai_lab.models import Point, seconds
 
 Write = Callable[[activity.Info, dict[str, Any]], None]
-_ASYNC_HANG_S = 60.0
+_HANG_S = 60.0
 _REFUSED = (
     "the fault plan kills the worker ({rule!r}), and this worker may not be killed: it runs in a "
     "thread of the kernel, or serves others too. Run it in a process of this Lab, which comes "
@@ -109,16 +109,21 @@ class _Meeting(ActivityInboundInterceptor):
         if kind == "drop_heartbeats":
             self._outbound.dropped = True
         elif kind == "delay":
-            await _pass(strike.delay_s or 0.0)
+            await self._pass(strike.delay_s or 0.0)
         elif kind == "hang":
             limit = activity.info().start_to_close_timeout
             limit = limit or activity.info().schedule_to_close_timeout
             # One second late is past every timeout and still ends, so that no slot is lost.
-            await _pass(limit.total_seconds() + 1 if limit else _ASYNC_HANG_S)
+            await self._pass(limit.total_seconds() + 1 if limit else _HANG_S)
         elif kind == "kill_worker":
             os.kill(os.getpid(), signal.SIGKILL)
         else:
             raise _failure(strike)
+
+    async def _pass(self, length_s: float) -> None:
+        """Let time pass as a slow call does, which is heard of meanwhile."""
+        async with heartbeating(lambda: self._outbound.details):
+            await asyncio.sleep(length_s)
 
 
 def _failure(strike: Strike) -> ApplicationError:
@@ -131,12 +136,6 @@ def _failure(strike: Strike) -> ApplicationError:
     )
 
 
-async def _pass(length_s: float) -> None:
-    """Let time pass as a slow call does, which is heard of meanwhile."""
-    async with heartbeating():
-        await asyncio.sleep(length_s)
-
-
 def _at(point: str, strikes: tuple[Strike, ...], own_at: str) -> list[Strike]:
     """Return the strikes at this point; those of the plan's own laws are where `own_at` says."""
     found = [one for one in strikes if (own_at if one.of_plan else one.fault.point) == point]
@@ -144,9 +143,14 @@ def _at(point: str, strikes: tuple[Strike, ...], own_at: str) -> list[Strike]:
 
 
 class _Heartbeats(ActivityOutboundInterceptor):
-    dropped = False
+    def __init__(self, next: ActivityOutboundInterceptor) -> None:
+        super().__init__(next)
+        self.dropped = False
+        self.details: Sequence[Any] = next.info().heartbeat_details
+        """The last ones, which the attempt before may have left."""
 
     def heartbeat(self, *details: Any) -> None:
+        self.details = details
         if not self.dropped:
             super().heartbeat(*details)
 
