@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -125,6 +127,23 @@ def test_a_worker_killed_from_outside_comes_back_and_one_that_drained_does_not(l
     assert worker._supervisor is not None
     worker._supervisor.join(10)
     assert worker.restarts == 1
+
+
+def test_a_worker_that_is_no_labs_own_is_not_killed_by_a_plan(lab: Lab) -> None:
+    command = [sys.executable, "-m", "projectai_lab", "worker", "--address", lab.address]
+    command += ["--task-queue", lab.task_queue, "--workflow", "tests.fault_workflows:Asking"]
+    command += ["--activity", "tests.fault_workflows:ask_model"]
+    path = os.pathsep.join(filter(None, sys.path))
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL
+    ) as shared:
+        try:
+            reason = ask(lab, Fault("kill_worker", "ask_model")).result(timeout=PATIENCE_S)
+            assert reason.startswith("KillRefused: ")
+            assert shared.poll() is None
+        finally:
+            shared.terminate()
+            assert shared.wait(30) == 0
 
 
 def test_closing_the_lab_ends_a_worker_whenever_it_is_in_its_return(lab: Lab) -> None:
