@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from projectai_lab.errors import LabError
     from projectai_lab.lab import Lab
     from projectai_lab.models import (
+        Fault,
         FaultPlan,
         Latency,
         RetrySettings,
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AIController",
+    "Fault",
     "FaultPlan",
     "Lab",
     "LabConfig",
@@ -44,6 +46,7 @@ __all__ = [
 ]
 _HOMES = {
     "AIController": "controller",
+    "Fault": "models",
     "FaultPlan": "models",
     "Lab": "lab",
     "LabConfig": "config",

@@ -2,7 +2,8 @@
 
 An attempt log is a folder of append-only JSON-lines files, one a process: a `start` row when an
 attempt begins and an `end` row when it ends, so that a start without an end is an attempt that died
-with its worker. Instants are integer nanoseconds since the epoch; `scheduled_ns`,
+with its worker; between them a `fault` row for each fault that was injected. Instants are integer
+nanoseconds since the epoch; `scheduled_ns`,
 `attempt_scheduled_ns` and `started_ns` are the server's clock, `worker_…_ns` the worker's.
 """
 
@@ -34,10 +35,13 @@ from projectai_lab.errors import HistoryFileError
 
 AttemptRecord = dict[str, Any]
 """One attempt: its start row and, once it has ended, its end row in one dict."""
+FaultRecord = dict[str, Any]
+"""One injected fault: its row."""
 Observation = dict[str, Any]
 """One look of the server at an activity that was not closed: its attempt, the end of the last."""
 
 logger = logging.getLogger("projectai_lab")
+FAULT = "fault"
 _LEFT_OUT = ("stackTrace", "encodedAttributes", "details", "lastHeartbeatDetails")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,6 +57,7 @@ class AttemptLog:
     ) -> None:
         self._temporary = folder is None
         self._kept: list[AttemptRecord] | None = None
+        self._kept_faults: list[FaultRecord] = []
         if folder is None:
             folder = tempfile.mkdtemp(prefix="projectai-lab-attempts-", dir=within)
         self.folder = Path(folder).expanduser().resolve()
@@ -62,12 +67,17 @@ class AttemptLog:
         """Return all attempts so far, oldest start first."""
         return list(self._kept) if self._kept is not None else read(self.folder)
 
+    def faults(self) -> list[FaultRecord]:
+        """Return all injected faults so far, oldest first; `tables.faults` takes the log itself."""
+        return list(self._kept_faults) if self._kept is not None else read_faults(self.folder)
+
     def __iter__(self) -> Iterator[AttemptRecord]:
         return iter(self.records())
 
     def save(self, path: str | Path) -> Path:
-        """Write all attempts to one JSON-lines file that `read` takes; return its path."""
-        lines = (json.dumps({"kind": "attempt", **record}) for record in self.records())
+        """Write attempts and faults to one JSON-lines file that `read` takes; return its path."""
+        rows = [{"kind": "attempt", **record} for record in self.records()]
+        lines = map(json.dumps, [*rows, *self.faults()])
         target = Path(path)
         target.write_text("".join(f"{line}\n" for line in lines))
         return target
@@ -75,6 +85,7 @@ class AttemptLog:
     def close(self) -> None:
         """Keep the records in memory and remove a temporary folder; twice is harmless."""
         if self._temporary and self._kept is None:
+            self._kept_faults = read_faults(self.folder)
             self._kept = read(self.folder)
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -132,6 +143,20 @@ class AttemptRecorder(Interceptor):
         }
         self._write({**row, **verdict(error)})
 
+    def injected(self, info: activity.Info, facts: dict[str, Any]) -> None:
+        """Write the row of a fault that is about to strike the attempt."""
+        attempt = {
+            "kind": FAULT,
+            "key": uuid.uuid4().hex,
+            "namespace": info.namespace,
+            "workflow_id": info.workflow_id,
+            "run_id": info.workflow_run_id,
+            "activity_id": info.activity_id,
+            "activity_type": info.activity_type,
+            "attempt": info.attempt,
+        }
+        self._write({**attempt, **facts, **self._worker, "injected_ns": time.time_ns()})
+
     def _write(self, row: dict[str, Any]) -> None:
         if self._file is None:
             return
@@ -175,18 +200,23 @@ def read(path: str | Path) -> list[AttemptRecord]:
     >>> read("attempts.jsonl")[0]["activity_type"]
     'validate_input'
     """
-    source = Path(path)
-    if not source.exists():
-        raise HistoryFileError(f"there is no attempt log at {source}", path=source)
-    files = sorted(source.glob("*.jsonl")) if source.is_dir() else [source]
     records: dict[str, AttemptRecord] = {}
-    for file in files:
-        for row in _rows(file):
+    for row in _rows_of(path):
+        if row.get("kind") != FAULT:
             records.setdefault(row["key"], {}).update(row)
     for record in records.values():
         record.pop("kind", None)
     whole = [record for record in records.values() if "attempt" in record]
     return sorted(whole, key=lambda record: int(record["worker_started_ns"]))
+
+
+def read_faults(path: str | Path) -> list[FaultRecord]:
+    """Read the injected faults of an attempt log, a folder or one saved file, oldest first.
+
+    >>> tables.faults(read_faults("attempts.jsonl"))                           # doctest: +SKIP
+    """
+    found = [row for row in _rows_of(path) if row.get("kind") == FAULT]
+    return sorted(found, key=lambda row: int(row["injected_ns"]))
 
 
 def from_description(description: WorkflowExecutionDescription) -> list[Observation]:
@@ -237,6 +267,14 @@ def _bare(node: dict[str, Any]) -> dict[str, Any]:
     """Leave payloads and stack traces out of protobuf's JSON of a failure."""
     kept = {name: value for name, value in node.items() if name not in _LEFT_OUT}
     return {name: _bare(v) if isinstance(v, dict) else v for name, v in kept.items()}
+
+
+def _rows_of(path: str | Path) -> Iterator[dict[str, Any]]:
+    source = Path(path)
+    if not source.exists():
+        raise HistoryFileError(f"there is no attempt log at {source}", path=source)
+    for file in sorted(source.glob("*.jsonl")) if source.is_dir() else [source]:
+        yield from _rows(file)
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:

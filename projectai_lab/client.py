@@ -22,8 +22,9 @@ from projectai_lab import histories
 from projectai_lab._calls import start
 from projectai_lab._connect import ANSWER_WITHIN_S, translated
 from projectai_lab._connection import Connection
+from projectai_lab.fault_injection import planned
 from projectai_lab.handle import LabWorkflowHandle
-from projectai_lab.models import Duration
+from projectai_lab.models import Duration, FaultPlan
 
 SelfType = TypeVar("SelfType")
 Param = TypeVar("Param")
@@ -70,6 +71,9 @@ class LabClient(Connection):
     ) -> LabWorkflowHandle[Any]:
         """Start a Workflow Execution; options are those of `temporalio.client.Client`.
 
+        `faults=` and `seed=` let its activities meet a fault plan, whatever workflow it is; one
+        that takes a `WorkflowInput` has them there.
+
         >>> handle = lab.start_workflow(ExampleWorkflow.run, WorkflowInput("…", "u-1"), id="req-1")
         """
         if len(args) == 1:
@@ -78,8 +82,10 @@ class LabClient(Connection):
             options["args"] = args
         name, queue = _workflow_type(workflow), task_queue or self.task_queue
         self._before_start(name, queue)
+        client, plan = planned(self.client, args, options)
+        self._check_faults(plan, queue)
         options |= {"id": id or f"{name}-{uuid4().hex[:12]}", "task_queue": queue}
-        return self._handle(self._loop.run(lambda: start(self.client, workflow, options)))
+        return self._handle(self._loop.run(lambda: start(client, workflow, options)))
 
     @overload
     def execute_workflow(
@@ -201,6 +207,9 @@ class LabClient(Connection):
 
     def _before_start(self, workflow_type: str, task_queue: str) -> None:
         """Refuse what cannot run; a bare client knows of no worker and refuses nothing."""
+
+    def _check_faults(self, plan: FaultPlan | None, task_queue: str) -> None:
+        """Refuse a plan for activities that nobody has; a bare client knows of none."""
 
     def _handle(self, handle: WorkflowHandle[Any, T]) -> LabWorkflowHandle[T]:
         return LabWorkflowHandle(self, handle)

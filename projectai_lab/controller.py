@@ -61,6 +61,8 @@ class AIController:
 
     async def _process(self, request: WorkflowInput, key: str | None, say: Say) -> WorkflowOutput:
         client, config = await self._connected()
+        if self._lab:
+            self._lab._check_faults(request.faults, config.task_queue)
         handle = await _start(client, config, request, _workflow_id(request, key))
 
         def on_trouble(trouble: Trouble) -> None:

@@ -25,6 +25,8 @@ from projectai_lab.client import LabClient
 from projectai_lab.config import LabConfig
 from projectai_lab.devserver import CLOCKS, Clock, DevServer, check_clock
 from projectai_lab.errors import WorkflowDefinitionError
+from projectai_lab.fault_injection import check_names
+from projectai_lab.models import FaultPlan
 from projectai_lab.worker import BackgroundWorker
 from projectai_lab.worker_process import WorkerProcess
 from projectai_lab.worker_spec import WorkerSpec
@@ -191,7 +193,8 @@ class Lab(LabClient):
 
         A worker of this Lab on the same Task Queue is drained and replaced, so a cell that starts
         one can be run again after an edit. `ai` takes the place of the simulated AI call;
-        `process=True` runs it in a process of its own (its one option is `grace`); `options` are
+        `process=True` runs it in a process of its own (its options are `grace` and `restarts`, how
+        often it comes back from the dead); `options` are
         those of `make_worker` and of the SDK's `Worker`.
         """
         self._check_open()
@@ -243,6 +246,12 @@ class Lab(LabClient):
             f"the worker on Task Queue {task_queue!r} has no Workflow Type {workflow_type!r}; "
             f"{hint} Register it: lab.start_worker(workflows=[…])"
         )
+
+    def _check_faults(self, plan: FaultPlan | None, task_queue: str) -> None:
+        """Refuse a rule for an activity that none of our workers has, if one is on the queue."""
+        if task_queue in self.workers:
+            known = {name for one in self.workers.values() for name in one.spec.activities}
+            check_names(plan, sorted(known), task_queue)
 
     def export_histories(
         self, query: str | Iterable[WorkflowRef], to: str | PathLike[str], **options: Any

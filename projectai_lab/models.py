@@ -8,43 +8,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
-Duration = timedelta | float
-"""A `timedelta`, or a number of seconds; kept as seconds once inside a model."""
+from projectai_lab._checks import Duration as Duration
+from projectai_lab._checks import check_type, store_seconds
+from projectai_lab._checks import seconds as seconds
+from projectai_lab.fault_plan import ACTIVITY_TYPES as ACTIVITY_TYPES
+from projectai_lab.fault_plan import EVERY_ACTIVITY as EVERY_ACTIVITY
+from projectai_lab.fault_plan import Fault as Fault
+from projectai_lab.fault_plan import FaultPlan as FaultPlan
+from projectai_lab.fault_plan import Kind as Kind
+from projectai_lab.fault_plan import Latency as Latency
+from projectai_lab.fault_plan import Point as Point
+from projectai_lab.fault_plan import check_activity_type
 
-ACTIVITY_TYPES = ("validate_input", "simulate_ai_call", "process_ai_task")
-
-
-def seconds(duration: Duration) -> float:
-    """Return a duration as float seconds."""
-    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
-
-
-def _store_seconds(record: object, *names: str, zero: bool = False) -> None:
-    for name in names:
-        value = getattr(record, name)
-        if value is None:
-            continue
-        length = seconds(value)
-        # Temporal reads 0 as "not set".
-        if not math.isfinite(length) or length < 0 or (length == 0 and not zero):
-            needed = "0 or more" if zero else "more than 0"
-            raise ValueError(f"{type(record).__name__}.{name} must be {needed} s, got {value}")
-        object.__setattr__(record, name, length)
-
-
-def _check_activity_type(field_name: str, activity: str) -> None:
-    if activity not in ACTIVITY_TYPES:
-        known = ", ".join(ACTIVITY_TYPES)
-        raise ValueError(f"{field_name} names an unknown activity {activity!r}; known: {known}")
-
-
-def _check_type(field_name: str, value: object, kind: type) -> None:
-    if not isinstance(value, kind):
-        found = type(value).__name__
-        raise ValueError(f"{field_name} must be a {kind.__name__}, got {found}: {value!r}")
+# This is their home: the converter looks the names in their types up here, and in the workflow
+# sandbox a module that only another one has imported cannot be looked up.
+for _one in (Fault, FaultPlan, Latency):
+    _one.__module__ = __name__
 
 
 @dataclass(frozen=True)
@@ -58,7 +40,7 @@ class RetrySettings:
     non_retryable_error_types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _store_seconds(self, "initial_interval", "maximum_interval")
+        store_seconds(self, "initial_interval", "maximum_interval")
         first, longest = self.initial_interval, self.maximum_interval
         if longest is not None and seconds(longest) < seconds(first):
             raise ValueError(f"maximum_interval {longest} is less than initial_interval {first}")
@@ -80,56 +62,9 @@ class TimeoutSettings:
     heartbeat: Duration | None = None
 
     def __post_init__(self) -> None:
-        _store_seconds(
-            self, "start_to_close", "schedule_to_close", "schedule_to_start", "heartbeat"
-        )
+        store_seconds(self, "start_to_close", "schedule_to_close", "schedule_to_start", "heartbeat")
         if self.start_to_close is None and self.schedule_to_close is None:
             raise ValueError("an activity needs start_to_close or schedule_to_close")
-
-
-@dataclass(frozen=True)
-class Latency:
-    """How long a simulated call takes, by a law with parameters in seconds.
-
-    constant: always `a`. uniform: between `a` and `b`. lognormal: median `a`, and `b` is the
-    standard deviation of the logarithm (0 = constant).
-    """
-
-    law: Literal["constant", "uniform", "lognormal"] = "constant"
-    a: Duration = 0.02
-    b: Duration = 0.0
-
-    def __post_init__(self) -> None:
-        _store_seconds(self, "a", "b", zero=True)
-        if self.law not in ("constant", "uniform", "lognormal"):
-            raise ValueError(f"law must be constant, uniform or lognormal, got {self.law!r}")
-        if self.law == "uniform" and seconds(self.b) < seconds(self.a):
-            raise ValueError(f"uniform latency needs a <= b, got {self.a} and {self.b}")
-
-
-@dataclass(frozen=True)
-class FaultPlan:
-    """Which attempts fail, how, and how long a call takes; keys are activity types.
-
-    `fail_first={"simulate_ai_call": 3}` fails attempts 1–3; `hang_first` lets the first attempts
-    outlive their timeout; `fail_probability` fails any other attempt with that probability, drawn
-    from the seed, the activity type and the attempt. Hangs come before failures.
-    """
-
-    fail_first: dict[str, int] = field(default_factory=dict)
-    fail_probability: dict[str, float] = field(default_factory=dict)
-    hang_first: dict[str, int] = field(default_factory=dict)
-    error_type: str = "InjectedFault"
-    retryable: bool = True
-    latency: Latency = Latency()
-
-    def __post_init__(self) -> None:
-        _check_type("latency", self.latency, Latency)
-        for name in ("fail_first", "fail_probability", "hang_first"):
-            for activity, value in getattr(self, name).items():
-                _check_activity_type(name, activity)
-                if not 0 <= value <= (1 if name == "fail_probability" else math.inf):
-                    raise ValueError(f"{name}[{activity!r}] is out of range: {value}")
 
 
 @dataclass(frozen=True)
@@ -142,17 +77,17 @@ class WorkflowInput:
 
     data: Any
     user_id: Any
-    faults: FaultPlan = FaultPlan()
+    faults: FaultPlan = field(default_factory=FaultPlan)
     seed: int = 0
     retry: dict[str, RetrySettings] = field(default_factory=dict)
     timeouts: dict[str, TimeoutSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_type("faults", self.faults, FaultPlan)
+        check_type("faults", self.faults, FaultPlan)
         for name, kind in (("retry", RetrySettings), ("timeouts", TimeoutSettings)):
             for activity, settings in getattr(self, name).items():
-                _check_activity_type(name, activity)
-                _check_type(f"{name}[{activity!r}]", settings, kind)
+                check_activity_type(name, activity)
+                check_type(f"{name}[{activity!r}]", settings, kind)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from projectai_lab._loop import LoopThread
 from projectai_lab.attempts import AttemptLog, AttemptRecorder
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import WorkerError, WorkerStartError, WorkflowDefinitionError
+from projectai_lab.fault_injection import FaultInjector
 from projectai_lab.models import Duration, seconds
 from projectai_lab.worker_spec import WorkerSpec
 
@@ -34,6 +35,7 @@ def make_worker(
     task_queue: str,
     *,
     recorder: AttemptRecorder | None = None,
+    may_kill: bool = False,
     grace: Duration = 10.0,
     fail_workflow_on_exception: bool = True,
     **options: Any,
@@ -42,7 +44,8 @@ def make_worker(
 
     An exception in workflow code fails the run; with `fail_workflow_on_exception=False` it blocks
     the run until the code is mended, as Temporal does by itself. A dead worker's sticky queue is
-    given up after 2 s instead of 10.
+    given up after 2 s instead of 10. Fault plans strike every activity; one that kills the worker
+    is carried out only with `may_kill`.
     """
     threads = options.get("max_concurrent_activities") or _THREADS
     defaults: dict[str, Any] = {
@@ -59,8 +62,10 @@ def make_worker(
         defaults["build_id"] = spec.build_id()
     if "tuner" not in options:
         defaults["max_concurrent_activities"] = threads
-    if recorder:
-        options["interceptors"] = [recorder, *options.get("interceptors", ())]
+    injector = FaultInjector(recorder.injected if recorder else None, may_kill=may_kill)
+    # The recorder outermost: an injected failure is the attempt's outcome too.
+    ours = [recorder, injector] if recorder else [injector]
+    options["interceptors"] = [*ours, *options.get("interceptors", ())]
     return Worker(client, task_queue=task_queue, **{**defaults, **options})
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -24,16 +25,38 @@ _KILL_AFTER_GRACE_S = 10.0
 
 
 class WorkerProcess:
-    """A `projectai-lab worker` that this process started; it ends with its parent."""
+    """A `projectai-lab worker` that this process started; it ends with its parent.
+
+    One that ends by itself (killed, crashed) is started again, `restarts` times at most.
+    """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], log: int, task_queue: str, grace_s: float
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        spec: WorkerSpec,
+        task_queue: str,
+        grace_s: float,
+        restarts: int,
     ) -> None:
-        self._process = process
-        self._log: int | None = log
+        self._command, self._environment = command, environment
+        # A file without a name: nothing is left of it, however this process ends.
+        descriptor, name = tempfile.mkstemp(prefix="projectai-lab-worker-")
+        os.unlink(name)
+        self._log: int | None = descriptor
         self._last_output = ""
         self._grace_s = grace_s
+        self.spec = spec
         self.task_queue = task_queue
+        self.most_restarts = restarts
+        self.restarts = 0
+        """How often it was started again."""
+        self.last_exit: int | None = None
+        """Exit code of the last process that ended by itself; −9 is kill −9."""
+        self._ending = threading.Lock()
+        self._closed = False
+        self._supervisor: threading.Thread | None = None
+        self._process = self._spawn()
 
     @classmethod
     def start(
@@ -46,11 +69,14 @@ class WorkerProcess:
         task_queue: str | None = None,
         log: AttemptLog | None = None,
         grace: Duration = 10.0,
+        restarts: int = 0,
     ) -> WorkerProcess:
         """Start the process and return when it polls; what it runs must be importable by name."""
+        if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 0:
+            raise ValueError(f"restarts must be 0, 1, 2 …, got {restarts!r}")
         queue = task_queue or config.task_queue
         workflows, activities = tuple(workflows), tuple(activities)
-        WorkerSpec.build(workflows, activities)
+        spec = WorkerSpec.build(workflows, activities)
         command = [sys.executable, "-m", "projectai_lab", "worker", "--with-parent"]
         command += ["--address", config.address, "--namespace", config.namespace]
         command += ["--task-queue", queue, "--grace", str(seconds(grace))]
@@ -58,20 +84,21 @@ class WorkerProcess:
         command += [part for one in activities for part in ("--activity", import_path(one))]
         command += ["--ai", import_path(ai)] if ai else []
         command += ["--attempts", str(log.folder)] if log else []
-        # A file without a name: nothing is left of it, however this process ends.
-        descriptor, name = tempfile.mkstemp(prefix="projectai-lab-worker-")
-        os.unlink(name)
-        process = subprocess.Popen(
-            command,
+        worker = cls(command, _environment(config), spec, queue, seconds(grace), restarts)
+        worker._wait_until_polling()
+        if restarts:
+            worker._supervise()
+        return worker
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._command,
             stdin=subprocess.PIPE,
-            stdout=descriptor,
+            stdout=self._log,
             stderr=subprocess.STDOUT,
-            env=_environment(config),
+            env=self._environment,
             start_new_session=True,
         )
-        worker = cls(process, descriptor, queue, seconds(grace))
-        worker._wait_until_polling()
-        return worker
 
     def _wait_until_polling(self) -> None:
         deadline = time.monotonic() + _START_S
@@ -87,9 +114,31 @@ class WorkerProcess:
             self.close()
             raise
 
+    def _supervise(self) -> None:
+        self._supervisor = threading.Thread(
+            target=self._bring_back, name=f"projectai-lab-restart {self.task_queue}", daemon=True
+        )
+        self._supervisor.start()
+
+    def _bring_back(self) -> None:
+        """Start the process again whenever it has ended by itself, until there were enough."""
+        while True:
+            ended = self._process
+            code = ended.wait()
+            with self._ending:
+                # Drained is what somebody asked for.
+                if self._closed or code == 0:
+                    return
+                self.last_exit = code
+                if self.restarts == self.most_restarts:
+                    return
+                self._process = self._spawn()
+                self.restarts += 1
+            _close_input(ended)
+
     @property
     def pid(self) -> int:
-        """Process id of the worker."""
+        """Process id of the worker; another one after a restart."""
         return self._process.pid
 
     @property
@@ -99,7 +148,7 @@ class WorkerProcess:
         return "running" if code is None else f"stopped (exit code {code})"
 
     def logs(self, lines: int = 50) -> str:
-        """Return the last lines that the process has written."""
+        """Return the last lines that the process, and those before it, have written."""
         return "\n".join(self._output().splitlines()[-lines:])
 
     def _output(self) -> str:
@@ -110,19 +159,24 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the process at once, as a crash would (SIGKILL): its attempts stay unfinished."""
-        self._process.kill()
-        self._process.wait()
+        process = self._process
+        process.kill()
+        process.wait()
 
     def close(self) -> None:
         """Let it drain (SIGTERM) and wait for its end; closing twice is harmless."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        with self._ending:
+            self._closed = True
+        process = self._process
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(self._grace_s + _KILL_AFTER_GRACE_S)
+                process.wait(self._grace_s + _KILL_AFTER_GRACE_S)
             except subprocess.TimeoutExpired:
                 self.kill()
-        if self._process.stdin:
-            self._process.stdin.close()
+        if self._supervisor:
+            self._supervisor.join()
+        _close_input(process)
         self._last_output = self._output()
         if self._log is not None:
             os.close(self._log)
@@ -133,7 +187,16 @@ class WorkerProcess:
 
     def _repr_html_(self) -> str:
         facts = {"status": self.status, "task queue": self.task_queue, "process": self.pid}
+        if self.most_restarts:
+            facts["restarts"] = f"{self.restarts} of at most {self.most_restarts}"
+            if self.last_exit is not None:
+                facts["last exit"] = f"exit code {self.last_exit}"
         return _html.card("Worker process", facts)
+
+
+def _close_input(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        process.stdin.close()
 
 
 def import_path(thing: Callable[..., Any]) -> str:

@@ -24,7 +24,9 @@ MAX_LINES = 300
 # missing on purpose: add it only together with the picture in the README.
 LAW: dict[str, set[str]] = {
     "errors": set(),
-    "models": set(),
+    "_checks": set(),
+    "fault_plan": {"_checks"},
+    "models": {"_checks", "fault_plan"},
     "_html": set(),
     "_atomic": set(),
     "_words": set(),
@@ -37,7 +39,10 @@ LAW: dict[str, set[str]] = {
     "_waits": {"errors", "_connect", "_troubles"},
     "_time_skipping": {"errors", "_connect"},
     "faults": {"models"},
-    "activities": {"models", "faults"},
+    "_heartbeat": set(),
+    "activities": {"models", "faults", "_heartbeat"},
+    # What carries plans runs in the workflow sandbox: nothing heavy.
+    "fault_injection": {"models", "faults", "activities", "_checks", "_heartbeat"},
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
     "histories": {"errors", "tables", "_atomic", "_connect", "_lazy", "_words"},
@@ -48,20 +53,22 @@ LAW: dict[str, set[str]] = {
         "_waits", "_calls", "attempt_poll",
     },
     "client": {
-        "errors", "config", "models", "histories", "handle", "_connect", "_connection", "_calls",
+        "errors", "config", "models", "histories", "handle", "fault_injection",
+        "_connect", "_connection", "_calls",
     },
     "_verdict": set(),
     "attempts": {"errors", "_verdict"},
     "attempt_poll": {"attempts", "_connect", "_loop"},
     "worker_spec": {"errors", "activities", "workflows"},
     "worker": {
-        "errors", "config", "models", "attempts", "worker_spec", "_loop", "_html", "_connect",
+        "errors", "config", "models", "attempts", "worker_spec", "fault_injection",
+        "_loop", "_html", "_connect",
     },
     "worker_process": {"errors", "config", "models", "attempts", "worker_spec", "_html"},
     "lab": {
         "errors", "config", "models", "histories", "attempts", "activities", "workflows", "client",
         "devserver", "worker", "worker_spec", "worker_process", "_loop", "_html", "_connect",
-        "_troubles", "_time_skipping",
+        "_troubles", "_time_skipping", "fault_injection",
     },
     "controller": {
         "errors", "config", "models", "client", "workflows", "_loop", "_connect", "_troubles",
@@ -104,14 +111,16 @@ OUTSIDE: dict[str, set[str]] = {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
-        "_replay", "_time_skipping", "load", "cli",
+        "_replay", "_heartbeat", "_time_skipping", "fault_injection", "load", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
         "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
-        "workflows", "worker", "attempt_poll", "histories", "_time_skipping", "load", "cli",
+        "workflows", "worker", "attempt_poll", "histories", "_heartbeat", "_time_skipping",
+        "fault_injection", "load", "cli",
     },
-    "threading": {"_loop", "cli"},
+    # A worker process is brought back by what waits for its end.
+    "threading": {"_loop", "worker_process", "cli"},
     "pandas": {
         "_frames", "histories", "tables", "retries", "latency", "process", "compare", "lint",
         "plots", "load", "capsule", "regression", "_replay", "cli",

@@ -9,11 +9,13 @@ import statistics
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from projectai_lab.faults import Fate, fate, sample
-from projectai_lab.models import FaultPlan, Latency
+from projectai_lab.faults import Fate, fate, labelled, sample
+from projectai_lab.models import Fault, FaultPlan, Latency
 
 AI = "simulate_ai_call"
 LAWS = [Latency("constant", 0.3), Latency("uniform", 0.1, 0.4), Latency("lognormal", 0.2, 0.6)]
@@ -22,6 +24,11 @@ LAWS = [Latency("constant", 0.3), Latency("uniform", 0.1, 0.4), Latency("lognorm
 def meets(plan: FaultPlan, attempt: int = 1, *, seed: int = 7) -> Fate:
     """Return the fate of an attempt of the AI call."""
     return fate(plan, seed, AI, attempt)
+
+
+def struck(plan: FaultPlan, attempt: int = 1, *, seed: int = 7) -> list[str]:
+    """Return the rules that strike an attempt, in order."""
+    return [one.rule for one in meets(plan, attempt, seed=seed).strikes]
 
 
 def drawn(latency: Latency, n: int = 4000) -> list[float]:
@@ -146,3 +153,144 @@ def test_another_process_draws_the_same_fates() -> None:
     ]
     assert answers[0] == answers[1] == [[one.latency_s, one.failure] for one in here]
     assert {failure is None for _, failure in answers[0]} == {True, False}
+
+
+def test_the_plans_own_laws_are_strikes_too() -> None:
+    plan = FaultPlan({AI: 1}, {AI: 1.0}, {AI: 1}, error_type="Busy", retryable=False)
+    hang, fail = meets(plan).strikes
+    assert (hang.rule, hang.fault.kind, hang.of_plan) == ("hang_first", "hang", True)
+    assert (fail.rule, fail.message) == ("fail_first", "planned failure of attempt 1")
+    assert (fail.fault.error_type, fail.fault.retryable) == ("Busy", False)
+    assert struck(plan, 2) == ["fail_probability"]
+
+
+def test_a_rule_strikes_the_attempts_and_activities_that_it_names() -> None:
+    plan = FaultPlan(rules=(Fault("fail", AI, attempts=(2, 4)), Fault("fail", "mine")))
+    assert [n for n in range(1, 8) if meets(plan, n).failure] == [2, 4]
+    assert fate(plan, 7, "mine", 9).failure == "injected fail (rule 'fail mine')"
+    assert fate(plan, 7, "another", 2).strikes == ()
+    everything = FaultPlan(rules=(Fault("hang"),))
+    assert fate(everything, 7, "whatever", 3).hangs
+
+
+def test_a_rule_strikes_with_about_its_probability() -> None:
+    plan = FaultPlan(rules=(Fault("fail", AI, probability=0.3),))
+    failed = sum(bool(meets(plan, seed=n).failure) for n in range(4000))
+    assert failed / 4000 == pytest.approx(0.3, abs=4 * math.sqrt(0.3 * 0.7 / 4000))
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_rule_that_is_added_changes_no_draw_of_the_others(first: bool) -> None:
+    one = Fault("fail", AI, probability=0.5, name="a")
+    own = FaultPlan({}, {AI: 0.5}, latency=LAWS[2], rules=(one,))
+    others = (Fault("hang", AI, probability=0.5), Fault("fail", "*", probability=0.5))
+    rules = (*others, one) if first else (one, *others)
+    more = replace(own, rules=rules)
+    for attempt in range(1, 100):
+        before, after = meets(own, attempt), meets(more, attempt)
+        assert before.latency_s == after.latency_s
+        kept = {"a", "fail_probability"}
+        assert [s.rule for s in after.strikes if s.rule in kept] == [s.rule for s in before.strikes]
+
+
+def test_rules_are_drawn_independently_of_each_other() -> None:
+    plan = FaultPlan(rules=tuple(Fault("fail", AI, probability=0.5, name=n) for n in "abcd"))
+    counts = [len(struck(plan, seed=seed)) for seed in range(2000)]
+    assert statistics.mean(counts) == pytest.approx(2, abs=4 / math.sqrt(2000))
+    assert statistics.variance(counts) == pytest.approx(1, abs=0.15)
+
+
+def test_rules_that_are_alike_draw_each_their_own() -> None:
+    twins = FaultPlan(rules=(Fault("hang", AI, probability=0.5),) * 2)
+    assert [name for name, _ in labelled(twins)] == [f"hang {AI}", f"hang {AI} #2"]
+    counts = {len(struck(twins, seed=seed)) for seed in range(60)}
+    assert counts == {0, 1, 2}
+
+
+def test_a_higher_probability_strikes_all_that_a_lower_one_does() -> None:
+    low, high = (FaultPlan(rules=(Fault("fail", AI, probability=p),)) for p in (0.2, 0.6))
+    hit_low, hit_high = (
+        {seed for seed in range(500) if struck(plan, seed=seed)} for plan in (low, high)
+    )
+    assert hit_low < hit_high
+
+
+def test_another_effect_keeps_the_luck() -> None:
+    kinds = (
+        Fault("fail", AI, probability=0.5, name="x"),
+        Fault("rate_limit", AI, probability=0.5, next_retry_delay=1, name="x"),
+    )
+    fates = [
+        [seed for seed in range(200) if struck(FaultPlan(rules=(rule,)), seed=seed)]
+        for rule in kinds
+    ]
+    assert fates[0] == fates[1]
+
+
+def test_what_takes_time_comes_before_what_ends_an_attempt_and_the_start_before_the_end() -> None:
+    rules = (
+        Fault("fail", point="end"),
+        Fault("kill_worker"),
+        Fault("fail"),
+        Fault("hang"),
+        Fault("delay", delay=Latency(a=1)),
+        Fault("drop_heartbeats"),
+    )
+    found = meets(FaultPlan(rules=rules)).strikes
+    assert [(one.fault.kind, one.fault.point) for one in found] == [
+        ("drop_heartbeats", "start"),
+        ("delay", "start"),
+        ("hang", "start"),
+        ("kill_worker", "start"),
+        ("fail", "start"),
+        ("fail", "end"),
+    ]
+
+
+def test_a_window_holds_from_its_begin_to_before_its_end() -> None:
+    plan = FaultPlan(rules=(Fault("fail", window=(10, 20)),))
+    times = (0, 9.99, 10, 19.99, 20)
+    found = [fate(plan, 7, AI, 1, since_start_s=one).failure is not None for one in times]
+    assert found == [False, False, True, True, False]
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    absolute = FaultPlan(rules=(Fault("fail", window=(noon, noon + timedelta(hours=1))),))
+    hours = [-1, 0, 0.5, 1]
+    found = [
+        fate(absolute, 7, AI, 1, at=noon + timedelta(hours=one)).failure is not None
+        for one in hours
+    ]
+    assert found == [False, True, True, False]
+
+
+def test_a_plan_with_a_window_asks_for_the_time() -> None:
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    with pytest.raises(ValueError, match=r"bound to a time: fate\(…, since_start_s=…\)"):
+        meets(FaultPlan(rules=(Fault("fail", window=(1, 2)),)))
+    with pytest.raises(ValueError, match=r"bound to a time: say when, fate\(…, at=…\)"):
+        meets(FaultPlan(rules=(Fault("fail", window=(noon, noon + timedelta(1))),)))
+
+
+def test_a_delay_is_drawn_from_its_law_by_the_seed() -> None:
+    plan = FaultPlan(rules=(Fault("delay", AI, delay=Latency("uniform", 1, 2)),))
+    lengths = [meets(plan, seed=seed).strikes[0].delay_s for seed in range(300)]
+    assert all(length is not None and 1 <= length <= 2 for length in lengths)
+    assert len(set(lengths)) == 300
+    assert lengths[5] == meets(plan, seed=5).strikes[0].delay_s
+
+
+@pytest.mark.parametrize("make", [Latency.lognormal, Latency.pareto])
+def test_a_law_by_percentiles_has_these_percentiles(make: Any) -> None:
+    values = sorted(drawn(make(p50=0.4, p99=4), 40_000))
+    # Order statistics: four standard errors of the rank around each percentile.
+    for p, wanted in ((0.5, 0.4), (0.99, 4.0)):
+        reach = 4 * math.sqrt(p * (1 - p) * len(values))
+        low, high = (int(p * len(values) + side * reach) for side in (-1, 1))
+        assert values[low] <= wanted <= values[high]
+
+
+def test_a_pareto_latency_is_never_below_its_least_and_has_a_heavy_tail() -> None:
+    values = drawn(Latency("pareto", 0.1, 1.5), 20_000)
+    assert min(values) >= 0.1
+    share = sum(value > 1 for value in values) / len(values)
+    exact = (0.1 / 1) ** 1.5
+    assert share == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / len(values)))

@@ -15,6 +15,7 @@ from projectai_lab.errors import LabError
 
 NAMES = [
     "AIController",
+    "Fault",
     "FaultPlan",
     "Lab",
     "LabConfig",

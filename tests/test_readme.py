@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 import projectai_lab
+from projectai_lab import tables
 from projectai_lab.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -70,6 +71,19 @@ def test_the_steps_for_a_workflow_and_an_activity_work_as_written(workbench: Pat
 def test_virtual_time_passes_as_the_example_says() -> None:
     (example,) = [block for block in code(section("Configuration")) if "virtual" in block]
     exec(compile(example, "README", "exec"), {})
+
+
+def test_the_example_of_faults_injures_the_activity_of_the_reader(workbench: Path) -> None:
+    for block in code(section("Add a workflow")) + code(section("Add an activity")):
+        if block.startswith("# file: "):
+            (workbench / block.splitlines()[0].removeprefix("# file: ")).write_text(block)
+    importlib.invalidate_caches()
+    (example,) = code(section("Injure your own activities"))
+    notebook: dict[str, Any] = {}
+    exec(compile(example, "README", "exec"), notebook)
+    struck = tables.faults(notebook["lab"].attempts)
+    assert {"delay shout", "fail * window 0…2"} <= set(struck.rule)
+    assert (struck.activity_type == "shout").all()
 
 
 def test_what_can_be_done_with_histories_runs_without_a_server(

@@ -18,8 +18,8 @@ from tests.data import attempt_records, goldens
 
 def test_build_gives_every_table_as_its_own_function_does() -> None:
     built = tables.build(goldens(), recorder=attempt_records())
-    # Contents are made on request alone.
-    assert set(built) == set(TABLES) - {"payloads", "load"}
+    # Contents are made on request alone; faults and loads are no part of a history.
+    assert set(built) == set(TABLES) - {"payloads", "faults", "load"}
     for name in set(built) - {"activities", "attempts"}:
         pd.testing.assert_frame_equal(built[name], getattr(tables, name)(goldens()))
     for name in ("activities", "attempts"):

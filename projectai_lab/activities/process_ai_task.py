@@ -7,7 +7,6 @@ from typing import Any
 
 from temporalio import activity
 
-from projectai_lab.activities._meet import fate_here, meet
 from projectai_lab.models import AITask
 
 
@@ -15,7 +14,6 @@ from projectai_lab.models import AITask
 async def process_ai_task(task: AITask) -> dict[str, Any]:
     """Return the answer, for whom it is, and its timings in seconds (worker's monotonic clock)."""
     started = time.monotonic()
-    await meet(task.request, fate_here(task.request))
     return {
         "answer": task.response.answer,
         "user_id": task.request.user_id,

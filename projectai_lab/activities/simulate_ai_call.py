@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from temporalio import activity
 
-from projectai_lab.activities._meet import fate_here, meet
+from projectai_lab._heartbeat import heartbeating
+from projectai_lab.faults import fate
 from projectai_lab.models import AIResponse, WorkflowInput
+
+SIMULATES = "projectai_lab_simulates"
+"""Set on the activity's function: whether it plays the plan's latency, so that planned failures
+come after that and not, as for all others, before the call."""
 
 AICallable = Callable[[str], Any] | Callable[[str], Awaitable[Any]]
 """Takes the request's text and returns (or awaits) the answer, any JSON value."""
@@ -27,17 +32,23 @@ def make_ai_call(ai: AICallable | None = None) -> Callable[[WorkflowInput], Awai
 
     @activity.defn(name="simulate_ai_call")
     async def simulate_ai_call(request: WorkflowInput) -> AIResponse:
-        here = fate_here(request)
-        async with _heartbeating():
+        async with heartbeating():
             started = time.monotonic()
             if ai is None:
-                await asyncio.sleep(here.latency_s)
-            await meet(request, here)
+                await asyncio.sleep(_latency_s(request))
             text = str(request.data)
             answer = await _ask(ai, text) if ai else f"simulated answer to {len(text)} characters"
             return AIResponse(answer, time.monotonic() - started)
 
+    setattr(simulate_ai_call, SIMULATES, ai is None)
     return simulate_ai_call
+
+
+def _latency_s(request: WorkflowInput) -> float:
+    info = activity.info()
+    # Only of the latency, which no window decides.
+    plan = replace(request.faults, rules=())
+    return fate(plan, request.seed, info.activity_type, info.attempt).latency_s
 
 
 async def _ask(ai: AICallable, text: str) -> Any:
@@ -51,24 +62,6 @@ async def _ask(ai: AICallable, text: str) -> Any:
         await asyncio.gather(calling, return_exceptions=True)
         raise
     return await answer if inspect.isawaitable(answer) else answer
-
-
-@contextlib.asynccontextmanager
-async def _heartbeating() -> AsyncIterator[None]:
-    """Heartbeat while the body runs, so that cancellation and a lost server reach the call."""
-    timeout = activity.info().heartbeat_timeout
-    interval = timeout.total_seconds() / 4 if timeout else 1.0
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(interval)
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()
 
 
 simulate_ai_call = make_ai_call()

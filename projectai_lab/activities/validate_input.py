@@ -5,7 +5,6 @@ from __future__ import annotations
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from projectai_lab.activities._meet import fate_here, meet
 from projectai_lab.models import WorkflowInput
 
 MAX_DATA_CHARS = 10_000
@@ -15,7 +14,6 @@ INVALID = "InvalidInput"
 @activity.defn
 async def validate_input(request: WorkflowInput) -> str:
     """Return the stripped text; empty, over `MAX_DATA_CHARS` or not text fails without retry."""
-    await meet(request, fate_here(request))
     reason = _why_invalid(request)
     if reason:
         raise ApplicationError(reason, type=INVALID, non_retryable=True)

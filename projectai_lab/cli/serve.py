@@ -99,7 +99,14 @@ async def _poll(config: LabConfig, spec: WorkerSpec, arguments: argparse.Namespa
     log = AttemptLog(arguments.attempts) if arguments.attempts else None
     recorder = AttemptRecorder(log, identity) if log else None
     worker = make_worker(
-        client, spec, config.task_queue, recorder=recorder, grace=arguments.grace, identity=identity
+        client,
+        spec,
+        config.task_queue,
+        recorder=recorder,
+        # Only a worker of one Lab: others serve more than the run that asks for it.
+        may_kill=arguments.with_parent,
+        grace=arguments.grace,
+        identity=identity,
     )
     polling = asyncio.create_task(worker.run())
     await until_polling(worker, polling)

@@ -22,19 +22,23 @@ def draw(latency: Latency, size: int, rng: np.random.Generator) -> Values:
         return np.full(size, a)
     if latency.law == "uniform":
         return rng.uniform(a, b, size)
+    if latency.law == "pareto":
+        return np.asarray(a * (1 + rng.pareto(b, size)))
     return rng.lognormal(math.log(a), b, size)
 
 
 def is_constant(latency: Latency) -> bool:
     """Whether the law always gives its `a`; PolicyError for a law that is not known here."""
-    if latency.law not in ("constant", "uniform", "lognormal"):
+    if latency.law not in ("constant", "uniform", "lognormal", "pareto"):
         raise PolicyError(
             f"the latency law {latency.law!r} cannot be simulated yet; "
-            "take constant, uniform or lognormal"
+            "take constant, uniform, lognormal or pareto"
         )
     a, b = seconds(latency.a), seconds(latency.b)
     if latency.law == "uniform":
         return a == b
+    if latency.law == "pareto":
+        return False
     return latency.law == "constant" or a == 0 or b == 0
 
 
@@ -50,10 +54,26 @@ def below(latency: Latency, limit: float) -> tuple[float, float]:
     if latency.law == "uniform":
         share = min(max((limit - a) / (b - a), 0.0), 1.0)
         return share, (a + min(limit, b)) / 2 if share else math.nan
+    if latency.law == "pareto":
+        return _pareto_below(a, b, limit)
     z = (math.log(limit) - math.log(a)) / b if math.isfinite(limit) else math.inf
     share = float(ndtr(z))
     whole = a * math.exp(b * b / 2)
     return share, _safe(whole * float(ndtr(z - b)), share)
+
+
+def _pareto_below(a: float, b: float, limit: float) -> tuple[float, float]:
+    """Integrate t times the density b·a^b/t^(b+1) from a to the limit; without one b <= 1 has none.
+
+    Source: Johnson, Kotz & Balakrishnan, chapter 20.
+    """
+    if limit <= a:
+        return 0.0, math.nan
+    share = 1 - (a / limit) ** b
+    if math.isinf(limit):
+        return 1.0, a * b / (b - 1) if b > 1 else math.inf
+    whole = a * math.log(limit / a) if b == 1 else (a - a**b * limit ** (1 - b)) * b / (b - 1)
+    return share, _safe(whole, share)
 
 
 def _safe(above: float, under: Any) -> float:

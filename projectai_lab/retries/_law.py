@@ -7,14 +7,17 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Self
 
 from projectai_lab.errors import PolicyError
-from projectai_lab.models import FaultPlan, Latency
-from projectai_lab.retries._planned import MOST_ATTEMPTS
+from projectai_lab.models import Duration, FaultPlan, Latency, seconds
+from projectai_lab.retries._plan_law import CALL as CALL
+from projectai_lab.retries._plan_law import law_fields
 
 Chance = float | Sequence[float]
 """A probability for every attempt, or of attempts 1, 2, …, the last one for all that follow."""
 
-CALL = "simulate_ai_call"
-_KNOWN = {"fail_first", "fail_probability", "hang_first", "error_type", "retryable", "latency"}
+_KNOWN = {
+    *("fail_first", "fail_probability", "hang_first", "error_type", "retryable", "latency"),
+    "rules",
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class FaultLaw:
     …, whose last holds from there on. A hanging attempt lasts until a timeout. A failing one takes
     `failing_latency`, or `latency` where that is None. `non_retryable` is the share of the failures
     that end the activity at once; all of them do where the policy names `error_type`.
+    After a failure `next_retry_delay`, where it is given, takes the place of the policy's backoff,
+    as after a rate-limited answer; after a timeout the policy's own follows.
 
     >>> FaultLaw(fail=0.2, latency=Latency("lognormal", 0.4, 0.5))  # doctest: +ELLIPSIS
     FaultLaw(fail=(0.2,), hang=(0.0,), ...)
@@ -38,6 +43,7 @@ class FaultLaw:
     failing_latency: Latency | None = None
     non_retryable: float = 0.0
     error_type: str = "InjectedFault"
+    next_retry_delay: Duration | None = None
 
     def __post_init__(self) -> None:
         for name in ("fail", "hang"):
@@ -47,6 +53,9 @@ class FaultLaw:
                 raise ValueError(f"FaultLaw.{name} is empty; give a probability, as in {name}=0.2")
             object.__setattr__(self, name, tuple(_probability(name, one) for one in given))
         _probability("non_retryable", self.non_retryable)
+        wait = self.next_retry_delay
+        if wait is not None and not seconds(wait) > 0:
+            raise ValueError(f"FaultLaw.next_retry_delay must be more than 0 s, got {wait}")
         for name in ("latency", "failing_latency"):
             law = getattr(self, name)
             if law is not None and not isinstance(law, Latency):
@@ -74,19 +83,7 @@ class FaultLaw:
         if not isinstance(faults, FaultPlan):
             raise TypeError(f"no fault law: {faults!r}; give retries.FaultLaw(…) or a FaultPlan")
         _refuse_unknown(faults)
-        first, hang = (
-            # More attempts than that are never simulated.
-            int(min(given.get(activity_type, 0), MOST_ATTEMPTS + 1))
-            for given in (faults.fail_first, faults.hang_first)
-        )
-        return cls(
-            fail=[*[1.0] * first, faults.fail_probability.get(activity_type, 0.0)],
-            hang=[*[1.0] * hang, 0.0],
-            # The other activities of the system under study do not wait.
-            latency=faults.latency if activity_type == CALL else Latency(a=0.0),
-            non_retryable=0.0 if faults.retryable else 1.0,
-            error_type=faults.error_type,
-        )
+        return cls(**law_fields(faults, activity_type))
 
 
 def _probability(name: str, value: Any) -> float:

@@ -79,6 +79,11 @@ def terms(
     """Resolve what the caller gave; raise where it makes no sense."""
     check_strategy(jitter)
     law, types = FaultLaw.of(faults, activity_type), non_retryable_types(policy)
+    if law.next_retry_delay is not None and jitter != "none":
+        raise PolicyError(
+            f"jitter={jitter!r} and the fault law's next_retry_delay both say how long a failure "
+            "waits: an activity can ask for one wait only; leave one of them out"
+        )
     found = Terms(
         policy=resolve(policy),
         law=law,
@@ -101,7 +106,7 @@ def check_end(found: Terms, n: int) -> None:
     retried = found.retried(max(found.law.settled, 1))
     bounds = {
         "maximum_attempts": found.most,
-        "schedule_to_close": _attempts_within(found.policy, found.deadline),
+        "schedule_to_close": _attempts_within(found, found.deadline),
         "success": found.law.settled + (1 / (1 - retried) if retried < 1 else math.inf),
     }
     expected = min(bounds.values())
@@ -118,8 +123,11 @@ def check_end(found: Terms, n: int) -> None:
         )
 
 
-def _attempts_within(policy: Policy, deadline: float) -> float:
+def _attempts_within(found: Terms, deadline: float) -> float:
     """Return about how many attempts that take no time begin before the deadline."""
+    policy, asked = found.policy, found.law.next_retry_delay
+    if asked is not None:
+        return deadline / min(seconds(asked), policy.first) + 2
     if policy.coefficient == 1:
         return deadline / min(policy.first, policy.longest) + 2
     growing = max(math.log(policy.longest / policy.first, policy.coefficient), 0)

@@ -107,7 +107,10 @@ def _attempt(found: Terms, attempt: int, states: States, lag: float) -> tuple[li
         for branch in found.branches(attempt):
             ended, chance = started + branch.mean_s, share * branch.chance
             outcome = branch.outcome
+            asked = found.law.next_retry_delay
             wait = backoff * (1.0 if branch.timed_out else _MEAN_OF_JITTER[found.jitter])
+            if asked is not None and not branch.timed_out:
+                wait = seconds(asked)
             if ended >= found.deadline:
                 rows.append((attempt, TIMEOUT, chance, found.deadline))
             elif outcome or attempt >= found.most:

@@ -61,7 +61,9 @@ def walk(terms: Terms, n: int, seed: int, lag: Lag) -> Iterator[Step]:
         ended = np.minimum(ended, terms.deadline)
         drawn_before = _wait(terms, attempt, drawn_before, waits)
         # No code runs that could draw a wait when a timeout fires: the policy's own follows.
-        after = ended + np.where(late, terms.policy.backoff(attempt), drawn_before)
+        asked = terms.law.next_retry_delay
+        wait = drawn_before if asked is None else seconds(asked)
+        after = ended + np.where(late, terms.policy.backoff(attempt), wait)
         # Temporal gives up at once where the backoff would pass the deadline.
         outcome[(outcome == _GOES_ON) & (after >= terms.deadline)] = _CODE[TIMEOUT]
         yield Step(attempt, who, started, ended, outcome, started < terms.deadline)

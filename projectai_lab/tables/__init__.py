@@ -13,6 +13,7 @@ from projectai_lab.tables._build import build
 from projectai_lab.tables._child_workflows import child_workflows
 from projectai_lab.tables._events import events
 from projectai_lab.tables._executions import executions
+from projectai_lab.tables._faults import FaultSource, faults
 from projectai_lab.tables._messages import messages
 from projectai_lab.tables._payloads import payloads
 from projectai_lab.tables._runs import Histories
@@ -21,6 +22,7 @@ from projectai_lab.tables._workflow_tasks import workflow_tasks
 from projectai_lab.tables.schema import validate
 
 __all__ = [
+    "FaultSource",
     "Histories",
     "Record",
     "activities",
@@ -29,6 +31,7 @@ __all__ = [
     "child_workflows",
     "events",
     "executions",
+    "faults",
     "messages",
     "payloads",
     "schema",

@@ -23,6 +23,7 @@ from projectai_lab.tables._column import (
 )
 from projectai_lab.tables._column import FAILURE as _FAILURE
 from projectai_lab.tables._column import RUN as _RUN
+from projectai_lab.tables._fault_columns import FAULTS
 from projectai_lab.tables._load_columns import LOAD
 from projectai_lab.tables._traffic_columns import MESSAGES, PAYLOADS, WORKFLOW_TASKS
 
@@ -238,4 +239,5 @@ TABLES = {
     "workflow_tasks": WORKFLOW_TASKS,
     "payloads": PAYLOADS,
     "load": LOAD,
+    "faults": FAULTS,
 }

@@ -1,0 +1,43 @@
+"""What every setting is checked with: durations, types, names; on the standard library alone."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+
+Duration = timedelta | float
+"""A `timedelta`, or a number of seconds; kept as seconds once inside a model."""
+
+
+def seconds(duration: Duration) -> float:
+    """Return a duration as float seconds."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+
+
+def store_seconds(record: object, *names: str, zero: bool = False) -> None:
+    """Keep the named durations of a frozen record as seconds; ValueError where one is none."""
+    for name in names:
+        value = getattr(record, name)
+        if value is None:
+            continue
+        length = seconds(value)
+        # Temporal reads 0 as "not set".
+        if not math.isfinite(length) or length < 0 or (length == 0 and not zero):
+            needed = "0 or more" if zero else "more than 0"
+            raise ValueError(f"{type(record).__name__}.{name} must be {needed} s, got {value}")
+        object.__setattr__(record, name, length)
+
+
+def check_type(field_name: str, value: object, kind: type) -> None:
+    """Raise ValueError for a value that is no `kind`."""
+    if not isinstance(value, kind):
+        found = type(value).__name__
+        raise ValueError(f"{field_name} must be a {kind.__name__}, got {found}: {value!r}")
+
+
+def near(name: str, known: Sequence[str]) -> str:
+    """Return the known names and, of a misspelt one, the one that it is near to."""
+    match = difflib.get_close_matches(name, known, 1)
+    return f"known: {', '.join(known)}" + (f"; did you mean {match[0]!r}?" if match else "")
