@@ -245,6 +245,12 @@ def test_a_clock_that_is_not_known_counts_as_that_of_production() -> None:
     assert table["evidence"].tolist() == ["first backoff 0.5 s, floor 1 s (clock not known)"]
 
 
+def test_the_virtual_clock_keeps_waits_as_short_as_the_fast_one() -> None:
+    for wait, rules in (("0.2s", []), ("0.05s", ["backoff-below-timer-floor"])):
+        made = run(step(policy={**BOUND, "initialInterval": wait}), clock="virtual")
+        assert lint.findings(made)["rule"].tolist() == rules
+
+
 def test_the_evidence_holds_the_figures() -> None:
     said = {
         rule: lint.findings(fires()).query("rule == @rule")["evidence"].iloc[0]

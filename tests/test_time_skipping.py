@@ -36,6 +36,7 @@ from projectai_lab.devserver import Clock, DevServer
 from projectai_lab.errors import NoTimeSkippingError, WorkflowTimeoutError
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.workflows import ExampleWorkflow
+from tests import zoo
 from tests.virtual_workflows import (
     ACTIVITIES,
     DAY,
@@ -187,8 +188,14 @@ def test_a_run_that_has_used_up_its_skips_says_so(day: Lab) -> None:
     start = few.start_workflow(Hours.run, 3, id="three-hours", task_queue=day.task_queue)
     asyncio.run(cast(Any, start))
     handle = day.get_workflow_handle("three-hours")
+
+    def over() -> bool:
+        info = handle.describe().raw_description.workflow_extended_info.time_skipping_info
+        return not info.effective_config.enabled
+
+    zoo.until(over, PATIENCE_S)
     with pytest.raises(WorkflowTimeoutError, match="used its 2 time skips and waits on in real"):
-        handle.result(timeout=3)
+        handle.result(timeout=2)
     handle.terminate()
 
 
