@@ -127,14 +127,14 @@ def test_the_simulated_call_takes_as_long_as_its_law_says(lab: Lab) -> None:
 
 
 def test_a_long_call_heartbeats_so_that_it_outlives_its_heartbeat_timeout(lab: Lab) -> None:
-    limits = {AI: TimeoutSettings(start_to_close=20, heartbeat=0.4)}
-    output = ask(lab, faults=FaultPlan(latency=Latency(a=1.5)), timeouts=limits, retry=ONCE)
+    limits = {AI: TimeoutSettings(start_to_close=60, heartbeat=2)}
+    output = ask(lab, faults=FaultPlan(latency=Latency(a=3)), timeouts=limits, retry=ONCE)
     assert output.success, output.error
 
 
 def test_a_call_in_a_thread_heartbeats_too(lab: Lab) -> None:
-    lab.start_worker(ai=lambda _: time.sleep(1.5))
-    limits = {AI: TimeoutSettings(start_to_close=20, heartbeat=0.4)}
+    lab.start_worker(ai=lambda _: time.sleep(3))
+    limits = {AI: TimeoutSettings(start_to_close=60, heartbeat=2)}
     output = ask(lab, timeouts=limits, retry=ONCE)
     assert output.success, output.error
 
