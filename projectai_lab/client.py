@@ -76,7 +76,7 @@ class LabClient(Connection):
             options["arg"] = args[0]
         elif args:
             options["args"] = args
-        name, queue = _workflow_type(workflow), task_queue or self.task_queue
+        name, queue = workflow_type_of(workflow), task_queue or self.task_queue
         self._before_start(name, queue)
         options |= {"id": id or f"{name}-{uuid4().hex[:12]}", "task_queue": queue}
         return self._handle(self._loop.run(lambda: start(self.client, workflow, options)))
@@ -206,7 +206,7 @@ class LabClient(Connection):
         return LabWorkflowHandle(self, handle)
 
 
-def _workflow_type(workflow: Any) -> str:
+def workflow_type_of(workflow: Any) -> str:
     """Return the Workflow Type of a name or of a workflow's run method."""
     if isinstance(workflow, str):
         return workflow

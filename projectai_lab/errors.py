@@ -21,6 +21,8 @@
     ├── PolicyError                  a retry policy that never ends, or has no such figures
     ├── CapsuleError                 a file that is no whole capsule, or may not be one
     ├── ExportError                  an export that cannot be written, continued or read
+    ├── DesignError                  a design of runs that cannot be carried out
+    ├── SweepError                   a sweep whose name is in use, that is gone or was cut off
     ├── BaselineError                a baseline that is missing, damaged or of another schema
     ├── RegressionError              a table that breaks the rules of its check
     └── NotebookError                a notebook that failed; names notebook, cell, parameters
@@ -124,6 +126,14 @@ class CapsuleError(LabError):
 
 class ExportError(LabError):
     """An export that cannot be written, continued or read."""
+
+
+class DesignError(LabError):
+    """A design of runs that cannot be carried out; found before anything starts."""
+
+
+class SweepError(LabError):
+    """A sweep whose name is in use, that is not there, or cut off; `resume` is the line to type."""
 
 
 class BaselineError(LabError):

@@ -79,6 +79,10 @@ LAW: dict[str, set[str]] = {
     "capsule": {
         "errors", "config", "histories", "tables", "plots", "_atomic", "_replay", "_html",
     },
+    "sweeps": {
+        "errors", "models", "workflows", "client", "lab", "histories", "tables", "_connect",
+        "_loop", "_html", "_troubles",
+    },
     "_notebook_files": {"errors"},
     "notebooks": {"errors", "_notebook_files"},
     "regression": {
@@ -98,21 +102,21 @@ OUTSIDE: dict[str, set[str]] = {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
-        "_replay", "cli",
+        "_replay", "sweeps", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
         "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
-        "workflows", "worker", "attempt_poll", "histories", "cli",
+        "workflows", "worker", "attempt_poll", "histories", "sweeps", "cli",
     },
     "threading": {"_loop", "cli"},
     "pandas": {
         "_frames", "histories", "tables", "retries", "latency", "process", "compare", "lint",
-        "plots", "capsule", "regression", "_replay", "cli",
+        "plots", "capsule", "regression", "_replay", "sweeps", "cli",
     },
-    "numpy": {"tables", "retries", "latency", "compare", "plots", "regression"},
+    "numpy": {"tables", "retries", "latency", "compare", "plots", "regression", "sweeps"},
     "pyarrow": {"tables"},
-    "scipy": {"retries", "latency", "plots", "regression"},
+    "scipy": {"retries", "latency", "plots", "regression", "sweeps"},
     "matplotlib": {"plots", "capsule"},
     "pytest": {"pytest_plugin"},
     "papermill": {"notebooks"},

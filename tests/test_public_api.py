@@ -37,6 +37,7 @@ BOXES = [
     "process",
     "regression",
     "retries",
+    "sweeps",
     "tables",
 ]
 
