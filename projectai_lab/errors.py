@@ -23,6 +23,7 @@
     ├── ExportError                  an export that cannot be written, continued or read
     ├── DesignError                  a design of runs that cannot be carried out
     ├── SweepError                   a sweep whose name is in use, that is gone or was cut off
+    ├── ReportError                  a report that has nothing to tell or no place to be written
     ├── BaselineError                a baseline that is missing, damaged or of another schema
     ├── RegressionError              a table that breaks the rules of its check
     └── NotebookError                a notebook that failed; names notebook, cell, parameters
@@ -134,6 +135,10 @@ class DesignError(LabError):
 
 class SweepError(LabError):
     """A sweep whose name is in use, that is not there, or cut off; `resume` is the line to type."""
+
+
+class ReportError(LabError):
+    """A report that has nothing to tell, or that cannot be written where it should be."""
 
 
 class BaselineError(LabError):

@@ -83,6 +83,11 @@ LAW: dict[str, set[str]] = {
         "errors", "models", "workflows", "client", "lab", "histories", "tables", "_connect",
         "_loop", "_html", "_troubles",
     },
+    # Masks what the scan of a capsule would refuse.
+    "report": {
+        "errors", "models", "sweeps", "capsule", "plots", "latency", "retries", "_atomic",
+        "_frames", "_words",
+    },
     "_notebook_files": {"errors"},
     "notebooks": {"errors", "_notebook_files"},
     "regression": {
@@ -102,7 +107,7 @@ OUTSIDE: dict[str, set[str]] = {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
-        "_replay", "sweeps", "cli",
+        "_replay", "sweeps", "report", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
@@ -112,12 +117,12 @@ OUTSIDE: dict[str, set[str]] = {
     "threading": {"_loop", "cli"},
     "pandas": {
         "_frames", "histories", "tables", "retries", "latency", "process", "compare", "lint",
-        "plots", "capsule", "regression", "_replay", "sweeps", "cli",
+        "plots", "capsule", "regression", "_replay", "sweeps", "report", "cli",
     },
-    "numpy": {"tables", "retries", "latency", "compare", "plots", "regression", "sweeps"},
+    "numpy": {"tables", "retries", "latency", "compare", "plots", "regression", "report", "sweeps"},
     "pyarrow": {"tables"},
-    "scipy": {"retries", "latency", "plots", "regression", "sweeps"},
-    "matplotlib": {"plots", "capsule"},
+    "scipy": {"retries", "latency", "plots", "regression", "report", "sweeps"},
+    "matplotlib": {"plots", "capsule", "report"},
     "pytest": {"pytest_plugin"},
     "papermill": {"notebooks"},
     "nbconvert": {"notebooks"},

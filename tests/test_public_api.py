@@ -36,6 +36,7 @@ BOXES = [
     "plots",
     "process",
     "regression",
+    "report",
     "retries",
     "sweeps",
     "tables",

@@ -8,7 +8,16 @@ from projectai_lab.plots._latency import latency
 from projectai_lab.plots._process import directly_follows
 from projectai_lab.plots._retries import retries
 from projectai_lab.plots._simulation import simulated
+from projectai_lab.plots._sweep import sweep
 from projectai_lab.plots._timeline import timeline
 from projectai_lab.plots._where_time_went import where_time_went
 
-__all__ = ["directly_follows", "latency", "retries", "simulated", "timeline", "where_time_went"]
+__all__ = [
+    "directly_follows",
+    "latency",
+    "retries",
+    "simulated",
+    "sweep",
+    "timeline",
+    "where_time_went",
+]
