@@ -46,8 +46,9 @@ class Arguments:
             )
         self.base = base
         if self._names:
-            self.base = {**self._signature_defaults, **(base or {})}
+            self.base = self._signature_defaults
             self._check_names(base or {})
+            self.base = {**self.base, **(base or {})}
 
     def _take_signature(self, workflow: Callable[..., Any], base: Any) -> None:
         names = list(inspect.signature(workflow).parameters.values())[1:]

@@ -24,8 +24,10 @@ from temporalio.exceptions import (
     TimeoutError,
     WorkflowAlreadyStartedError,
 )
+from temporalio.service import RPCError, RPCStatusCode
 
 from projectai_lab._connect import ANSWER_WITHIN_S
+from projectai_lab.errors import SweepError
 from projectai_lab.sweeps._checked import Planned
 from projectai_lab.sweeps._identity import MEMO, MEMO_DESIGN, Identity
 from projectai_lab.sweeps._listing import Found, memo_of
@@ -132,6 +134,9 @@ class Carrier:
         except WorkflowAlreadyStartedError:
             # By another kernel, or by us when the answer was lost: what the listing did not show.
             await self._check_ours(run)
+        except RPCError as error:
+            error.add_note(f"Workflow Id {run.workflow_id!r} ({run.planned.label}) did not start")
+            raise
 
     async def _check_ours(self, run: Run) -> None:
         there = await self._handle(run).describe(rpc_timeout=_RPC_TIMEOUT)
@@ -142,9 +147,21 @@ class Carrier:
         """Return the status in which a run ends."""
         try:
             await self._handle(run).result()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND and "namespace" not in error.message.lower():
+                raise self._gone(run) from error
+            raise
         except WorkflowFailureError as error:
             return next((word for kind, word in _ENDS if isinstance(error.cause, kind)), "FAILED")
         return "COMPLETED"
+
+    def _gone(self, run: Run) -> SweepError:
+        return SweepError(
+            f"Workflow Execution {run.workflow_id!r} was started and is gone: deleted, or its "
+            "server began anew without a database. The same line again starts it anew",
+            name=self._identity.name,
+            workflow_id=run.workflow_id,
+        )
 
     def _handle(self, run: Run) -> WorkflowHandle[Any, Any]:
         return self._client.get_workflow_handle(run.workflow_id)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from projectai_lab._connect import translated
+from projectai_lab._connect import ANSWER_WITHIN_S, translated
 from projectai_lab.errors import SweepError
 from projectai_lab.sweeps._identity import MEMO, MEMO_DESIGN, query_of
+
+# A page of a thousand runs may take its time.
+_RPC_TIMEOUT = timedelta(seconds=3 * ANSWER_WITHIN_S)
 
 
 class Found(NamedTuple):
@@ -24,7 +28,7 @@ class Found(NamedTuple):
 async def listed(client: Client, name: str) -> dict[str, Found]:
     """Return the runs of a sweep by Workflow Id; raise SweepError for one that is none of ours."""
     found: dict[str, Found] = {}
-    runs = client.list_workflows(query_of(name), page_size=1000)
+    runs = client.list_workflows(query_of(name), page_size=1000, rpc_timeout=_RPC_TIMEOUT)
     with translated(client):
         # Newest first; some servers compare ids without regard to case.
         async for run in runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -17,7 +18,7 @@ from projectai_lab.errors import LabError
 
 T = TypeVar("T")
 
-_ASK_EVERY_S = 0.5
+_ASK_EVERY_S, _TRIES = 0.5, 60
 _ANSWER_WITHIN = timedelta(seconds=2)
 _AWAY = (
     "the server at {} does not answer ({}): no more starts until it is back; waiting up to {:g} s"
@@ -49,16 +50,20 @@ class Outage:
         return self._asking is not None
 
     async def through(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make a call, and again each time the server was away."""
-        while True:
+        """Make a call, and again each time the server was away.
+
+        What a server that is there refuses again and again is raised in the end.
+        """
+        for left in itertools.count(_TRIES, -1):
             if self._asking:
                 await asyncio.shield(self._asking)
             try:
                 return await call()
             except RPCError as error:
-                if not _passes(error):
+                if not (left and _passes(error)):
                     raise
                 self._asking = self._asking or asyncio.create_task(self._until_back(error))
+        raise AssertionError("unreachable")
 
     async def _until_back(self, error: RPCError) -> None:
         began, told = time.monotonic(), False
@@ -95,5 +100,6 @@ class Outage:
 
 def _passes(error: RPCError) -> bool:
     """Whether a call may succeed later: nobody answers, or too many calls were made at once."""
-    busy = error.status == RPCStatusCode.RESOURCE_EXHAUSTED and "size" not in error.message.lower()
-    return is_away(error) or busy
+    text = error.message.lower()
+    too_big = "size" in text or "larger than max" in text
+    return is_away(error) or (error.status == RPCStatusCode.RESOURCE_EXHAUSTED and not too_big)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from projectai_lab._loop import Say, logger
+from projectai_lab._connect import translated
+from projectai_lab._loop import Say
 from projectai_lab.client import workflow_type_of
 from projectai_lab.errors import DesignError, LabError, SweepError
 from projectai_lab.lab import Lab
@@ -72,16 +73,16 @@ def run(
     check_sweep_name(name)
     concurrency = whole_number("concurrency", concurrency, 1)
     _check_options(options)
+    if not (patience_s := seconds(patience)) >= 0:
+        raise DesignError(f"patience must be a timedelta or seconds, 0 or more; got {patience}")
     made = _Made(lab, workflow, design, name, base)
     queue = task_queue or lab.task_queue
     lab._before_start(made.identity.workflow_type, queue)
-    sweep = _Sweeping(lab, made, {**options, "task_queue": queue}, seconds(patience))
+    sweep = _Sweeping(lab, made, {**options, "task_queue": queue}, patience_s)
     try:
         lab._loop.call(lambda say: sweep.carry(say, concurrency, progress))
     except KeyboardInterrupt:
-        told = sweep.stopped()
-        logger.warning(told)
-        raise KeyboardInterrupt(told) from None
+        raise KeyboardInterrupt(sweep.stopped()) from None
     return Sweep(lab, made.identity, all_started=True)
 
 
@@ -127,7 +128,8 @@ class _Sweeping:
                 Display(client, carrier.progress, outage, say).run(visible=visible)
             )
             try:
-                await carrier.carry(runs, found, concurrency)
+                with translated(client):
+                    await carrier.carry(runs, found, concurrency)
             finally:
                 display.cancel()
                 await asyncio.gather(display, return_exceptions=True)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from types import ModuleType
 
-from tests.bench import decode, export, fetch, load, opening, regress, simulate, throughput
+from tests.bench import decode, export, fetch, load, opening, regress, simulate, sweep, throughput
 from tests.bench.rounds import Row
 
 MEASUREMENTS: dict[str, ModuleType] = {
@@ -24,6 +24,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "export": export,
     "simulate": simulate,
     "regress": regress,
+    "sweep": sweep,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 
