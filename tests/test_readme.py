@@ -83,6 +83,13 @@ def test_what_can_be_done_with_histories_runs_without_a_server(
     }
 
 
+def test_the_sweep_and_its_report_work_as_written(workbench: Path) -> None:
+    (example,) = code(section("Sweep policies and report"))
+    few = example.replace("replicates=20", "replicates=2")
+    exec(compile(few, "README", "exec"), {})
+    assert "8 of 8 planned runs ended" in (workbench / "policies-1.html").read_text()
+
+
 def test_each_has_four_steps() -> None:
     for title in ("Add a workflow", "Add an activity"):
         steps = re.findall(r"[Ss]tep (\d)", section(title))

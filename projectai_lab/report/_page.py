@@ -38,7 +38,7 @@ a{color:var(--mark)}
 @media print{:root{color-scheme:light;--ink:#000;--soft:#333;--page:#fff;--line:#999;--tint:#fff;
 --mark:#000}
 @page{margin:16mm 14mm}
-body{padding:0;max-width:none;font-size:10pt;background:#fff;color:#000}
+html{font-size:10pt}body{padding:0;max-width:none;font-size:10pt;background:#fff;color:#000}
 h1{font-size:16pt}h2{font-size:12.5pt;margin-top:1.4rem}h1,h2,h3{break-after:avoid}
 p,li{max-width:none;orphans:3;widows:3}
 .wide,figure div{overflow:visible}table{font-size:8pt;width:100%}th,td{padding-right:.4rem}

@@ -57,7 +57,7 @@ def _compared(some: list[Pair], table: pd.DataFrame) -> str:
     for place, part in table.groupby("pair"):
         cells = [_cell(row) for row in part.to_dict("records")]
         n = part[["n_a", "n_b"]].max()
-        rows.append((named(some[place]), f"{n['n_b']}, {n['n_a']}", *cells))
+        rows.append((named(some[place]), f"{n['n_b']},\N{NO-BREAK SPACE}{n['n_a']}", *cells))
     note = (
         "Shift, and under it Cliff's delta, P(b > a) − P(b < a) from −1 to 1 for b against a, both "
         "with intervals of 95 %, each on its own; for success delta is the difference of the "
