@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import html as web
 import io
@@ -150,7 +151,7 @@ def test_a_real_sweep_becomes_one_file_with_all_that_a_reader_asks(
         *("Does one retry pay?", sweep.name, "6 of 6 planned runs ended", "3 succeeded (50 %)"),
         *("maximum_attempts", MOST, "seed=7", "digest of the design", "fast clock", "temporalio"),
         *("COMPLETED: 6", "3 runs ended without success", "InjectedFault", sweep.query),
-        *("fewer than 6 runs in a point", "simulate_ai_call: 3 retries"),
+        *("fewer than 6 runs", "simulate_ai_call: 3 retries"),
     ):
         assert words in page.text, words
     assert re.search(r"Temporal server \d+\.\d+\.\d+", page.text)
@@ -297,7 +298,12 @@ def test_fewer_than_six_runs_are_not_compared(tmp_path: Path) -> None:
     _, table = judged(results)
     assert set(table["verdict"]) == {FEW}
     page = read(report.html(results, tmp_path))
-    assert "Not compared, with fewer than 6 runs in a point: maximum_attempts 2" in page.text
+    assert "not compared one by one, since fewer than 6 runs of a point have ended" in page.text
+    assert "All comparisons" not in page.text
+    results = made({MOST: [1, 2, 3]}, replicates=8)
+    results.loc[results[MOST] == 3, "status"] = "RUNNING"
+    page = read(report.html(results, tmp_path))
+    assert "Not compared, with fewer than 6 runs in a point: maximum_attempts 3" in page.text
 
 
 def test_pairs_differ_in_one_parameter_alone_and_are_never_too_many() -> None:
@@ -309,6 +315,7 @@ def test_pairs_differ_in_one_parameter_alone_and_are_never_too_many() -> None:
     count, words = of({MOST: [*range(8)], FAILING: [0, 1]})
     assert (count, "with its first" in words) == (22, True)
     assert of({MOST: [*range(100)]})[0] == 0
+    assert of({MOST: [*range(30)], FAILING: [0, 1, 2]})[0] <= 60
     assert of({MOST: [1]}) == (0, "")
 
 
@@ -466,6 +473,18 @@ def test_the_call_that_made_a_design_is_told_only_where_it_does() -> None:
     edited = made({MOST: [1, 2]}, replicates=2).iloc[1:]
     text = lines(study_of(edited, None, None))
     assert 'design = pd.read_csv("policies-1-design.csv")' in text
+
+
+def test_no_text_of_a_table_becomes_a_line_to_type() -> None:
+    results = made({MOST: [1, 2]}, replicates=2)
+    evil = "x\nimport os"
+    results.attrs |= {"workflow_type": evil, "sweep": f"a'\n{evil}", "clock": f'"\n{evil}'}
+    results.attrs["made"] += f"\n{evil}"
+    typed = ast.parse(lines(study_of(results, None, None)).replace("…", "..."))
+    names = {
+        one.name for node in ast.walk(typed) if isinstance(node, ast.Import) for one in node.names
+    }
+    assert names == {"pandas"}
 
 
 def test_short_names_are_used_only_where_they_tell_parameters_apart() -> None:

@@ -17,7 +17,7 @@ from projectai_lab.latency._shift import of_means, of_rates
 from projectai_lab.latency._values import Values, clean
 from projectai_lab.report._study import Study
 
-MOST_PAIRS = 40
+MOST_PAIRS = 60
 FEWEST = 6
 """Runs in each of two points, below which they are not compared; a median needs as many."""
 DIFFERS, HINT, NOTHING, FEW = "differs", "hint", "no difference shown", "too few runs"
@@ -38,7 +38,7 @@ class Pair(NamedTuple):
 def pairs(study: Study) -> tuple[list[Pair], str]:
     """Return the pairs to compare, and in words which those are.
 
-    Pairs that differ in one parameter; where those are more than 40, only against the parameter's
+    Pairs that differ in one parameter; where those are more than 60, only against the parameter's
     first level; where there are none, all pairs, or all against the first point. Points are never
     pooled: they share their seeds, so that pooled runs would not be independent.
     """

@@ -27,7 +27,7 @@ def lines(study: Study) -> str:
     if made is None:
         takes.insert(0, "import pandas as pd\n")
     design = made or f'pd.read_csv("{file_name(study)}")  # the download below'
-    clock = "" if study.clock in ("unknown", "fast") else f'clock="{study.clock}"'
+    clock = f'clock="{study.clock}"' if study.clock in ("default", "virtual") else ""
     return "\n".join(
         [
             *takes,
@@ -86,7 +86,9 @@ class _Code:
 
 def _base(study: Study) -> tuple[_Code, _Code]:
     """Return the lines of the base input and of the workflow."""
-    kind = study.workflow_type or "MyWorkflow"
+    # A name and nothing else: these lines are there to be pasted.
+    kind = study.workflow_type or ""
+    kind = kind if kind.isidentifier() else "MyWorkflow"
     if kind == _OWN:
         workflow = _Code(f"{_OWN}.run", f"from projectai_lab.workflows import {_OWN}")
         if study.base is not None:

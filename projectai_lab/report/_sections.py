@@ -38,9 +38,9 @@ def head(study: Study, overview: str) -> list[str]:
 
 def findings(found: Found, some: list[Pair], table: pd.DataFrame, more: Sequence[str]) -> str:
     """Return what differs in sentences, and the comparisons behind them."""
-    if not some:
-        alone = ["No two design points can be compared one by one."]
-        return _page.section("Findings", *map(_page.paragraph, [*alone, *more]))
+    if not some or table["delta"].isna().all():
+        alone = found.how or "No two design points can be compared one by one."
+        return _page.section("Findings", *map(_page.paragraph, [alone, *more]))
     parts = [_page.paragraph(found.how)]
     if not found.differs:
         parts.append(_page.paragraph("No difference shown once all comparisons are allowed for."))

@@ -17,6 +17,7 @@ from projectai_lab.report._pairs import DIFFERS, FEW, FEWEST, HINT, NOTHING, Pai
 from projectai_lab.report._study import Study
 
 _FEWEST_POINTS = 8
+_MOST_NAMED = 6
 
 
 def overview(study: Study) -> str:
@@ -52,18 +53,26 @@ def findings(some: list[Pair], table: pd.DataFrame, words: str) -> Found:
         for one in (DIFFERS, HINT)
     }
     lines = [
-        f"{what}: {'; '.join(named(some[place]) for place in groups[one])}."
+        f"{what}: {_some([named(some[place]) for place in groups[one]])}."
         for what, one in rest.items()
         if groups[one]
     ]
     return Found(_how(words, len(some), table), told[DIFFERS], told[HINT], lines)
 
 
+def _some(names: list[str]) -> str:
+    rest = len(names) - _MOST_NAMED
+    return "; ".join(names[:_MOST_NAMED]) + (f"; and {many(rest, 'more pair')}" if rest > 0 else "")
+
+
 def _how(words: str, n: int, table: pd.DataFrame) -> str:
     if not n:
         return ""
     counts = table["verdict"].value_counts()
-    judged = len(table) - counts.get(FEW, 0)
+    judged = int(len(table) - counts.get(FEW, 0))
+    if not judged:
+        few = f"since fewer than {FEWEST} runs of a point have ended"
+        return f"Design points are not compared one by one, {few}."
     lone = 0.05 * judged
     return (
         f"Compared: {words} ({many(n, 'pair')}, three measures each, {many(judged, 'comparison')} "
@@ -144,14 +153,16 @@ def ranks(study: Study, table: pd.DataFrame) -> list[str]:
     65 (2000), 23–28, at 95 %, each on its own.
     """
     lines = []
+    times = study.ended.groupby("row")["duration_s"].median()
+    table = table.assign(duration=table["row"].map(times))
     for name in study.parameters:
         if not pd.api.types.is_numeric_dtype(table[name]) or table[name].nunique() < _FEWEST_POINTS:
             continue
-        for measure, column in (("success", "success"), ("attempts", "attempts")):
-            known = table[[name, column]].dropna()
-            if len(known) < _FEWEST_POINTS or known[column].nunique() < 2:
+        for measure in ("success", "attempts", "duration"):
+            known = table[[name, measure]].dropna().astype("float64")
+            if len(known) < _FEWEST_POINTS or known[measure].nunique() < 2:
                 continue
-            rho = float(spearmanr(known[name], known[column]).statistic)
+            rho = float(spearmanr(known[name], known[measure]).statistic)
             low, high = _interval(rho, len(known))
             found = "no relation shown" if low <= 0 <= high else ("rises" if rho > 0 else "falls")
             lines.append(
