@@ -83,6 +83,16 @@ def test_what_can_be_done_with_histories_runs_without_a_server(
     }
 
 
+def test_the_experiment_runs_as_written(
+    workbench: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = code(section("Run a designed experiment"))
+    exec(compile(example, "README", "exec"), {})
+    told = capsys.readouterr()
+    assert "n_retries" in told.out
+    assert "20/20" in told.err
+
+
 def test_each_has_four_steps() -> None:
     for title in ("Add a workflow", "Add an activity"):
         steps = re.findall(r"[Ss]tep (\d)", section(title))

@@ -403,15 +403,21 @@ def test_a_sweep_whose_design_is_gone_from_the_server_says_so(
 
 
 def test_a_sweep_nobody_works_on_says_so_while_it_waits(
-    config: LabConfig, name: str, caplog: pytest.LogCaptureFixture
+    config: LabConfig,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.WARNING, "projectai_lab")
+    design = sweeps.grid({"data": ["a"]}, replicates=12)
     with Lab.connect(config, worker=False) as lab, ThreadPoolExecutor(1) as other:
-        going = other.submit(small, lab, name)
+        going = other.submit(sweeps.run, lab, ExampleWorkflow.run, design, name=name, base=BASE)
         assert eventually(lambda: "no worker polls Task Queue" in caplog.text)
+        # Only the ten that are open longest are asked about: it may be more than these.
+        assert eventually(lambda: "open 12, no worker 10+" in capfd.readouterr().err)
         lab.start_worker()
         assert set(going.result().results()["status"]) == {"COMPLETED"}
-    assert "0 of 6 runs have ended, 6 are open, 0 missing" in caplog.text
+    assert "0 of 12 runs have ended, 12 are open, 0 missing" in caplog.text
 
 
 def test_the_bar_counts_open_runs_in_retry(
