@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -185,6 +186,16 @@ def test_closed_histories_are_fetched_once(
     assert [one.run_id for one in sweep.histories()] == [one.run_id for one in first]
 
 
+def test_a_folder_keeps_the_histories_for_other_kernels(
+    lab: Lab, name: str, tmp_path: Path
+) -> None:
+    first = small(lab, name).histories(cache=tmp_path)
+    assert len(list(tmp_path.glob("*.history"))) == 6
+    again = sweeps.load(lab, name).histories(cache=tmp_path)
+    assert [one.run_id for one in again] == [one.run_id for one in first]
+    assert [one.clock for one in again] == [lab.clock] * 6
+
+
 def test_the_tables_are_joined_with_the_attempt_log(lab: Lab, name: str) -> None:
     made = small(lab, name).tables(only=["attempts", "executions"])
     assert set(made) == {"attempts", "executions"}
@@ -245,12 +256,24 @@ def test_runs_that_time_out_or_are_terminated_have_ended(lab: Lab, name: str) ->
 
 
 def test_the_memo_of_each_run_says_what_it_is(lab: Lab, name: str) -> None:
-    small(lab, name)
+    small(lab, name, memo={"mine": 5})
     run = lab.get_workflow_handle(f"{name}/r0001/n02").describe()
-    memo = lab.within(run.memo)["sweep"]
+    whole = lab.within(run.memo)
+    assert (set(whole), whole["mine"]) == ({"mine", "sweep"}, 5)
+    memo = whole["sweep"]
     assert (memo["name"], memo["row"], memo["replicate"]) == (name, 1, 2)
     assert memo["parameters"] == {FAILING: 1, FIRST: 0.01}
     assert memo["summary"].startswith("ExampleWorkflow: 2 points, 3 replicates, 6 runs, seed 7; ")
+
+
+def test_a_long_value_is_cut_in_the_memo_and_whole_in_the_design(lab: Lab, name: str) -> None:
+    design = sweeps.grid({"data": ["x" * 5000, "y" * 5000]})
+    sweeps.run(lab, ExampleWorkflow.run, design, name=name, base=BASE, progress=False)
+    loaded = sweeps.load(lab, name)
+    assert sorted(loaded.design["data"].str.len()) == [5000, 5000]
+    run = lab.get_workflow_handle(loaded.workflow_ids[0]).describe()
+    assert len(lab.within(run.memo)["sweep"]["parameters"]["data"]) == 200
+    assert len(loaded.summary) < 300
 
 
 def test_runs_start_in_the_designs_order(lab: Lab, name: str) -> None:
