@@ -83,11 +83,15 @@ def test_what_can_be_done_with_histories_runs_without_a_server(
     }
 
 
-def test_the_sweep_and_its_report_work_as_written(workbench: Path) -> None:
-    (example,) = code(section("Sweep policies and report"))
-    few = example.replace("replicates=20", "replicates=2")
-    exec(compile(few, "README", "exec"), {})
-    assert "8 of 8 planned runs ended" in (workbench / "policies-1.html").read_text()
+def test_the_experiment_runs_as_written(
+    workbench: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = code(section("Run a designed experiment"))
+    exec(compile(example, "README", "exec"), {})
+    told = capsys.readouterr()
+    assert "n_retries" in told.out
+    assert "20/20" in told.err
+    assert "20 of 20 planned runs ended" in (workbench / "policies-1.html").read_text()
 
 
 def test_each_has_four_steps() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -185,6 +186,16 @@ def test_closed_histories_are_fetched_once(
     assert [one.run_id for one in sweep.histories()] == [one.run_id for one in first]
 
 
+def test_a_folder_keeps_the_histories_for_other_kernels(
+    lab: Lab, name: str, tmp_path: Path
+) -> None:
+    first = small(lab, name).histories(cache=tmp_path)
+    assert len(list(tmp_path.glob("*.history"))) == 6
+    again = sweeps.load(lab, name).histories(cache=tmp_path)
+    assert [one.run_id for one in again] == [one.run_id for one in first]
+    assert [one.clock for one in again] == [lab.clock] * 6
+
+
 def test_the_tables_are_joined_with_the_attempt_log(lab: Lab, name: str) -> None:
     made = small(lab, name).tables(only=["attempts", "executions"])
     assert set(made) == {"attempts", "executions"}
@@ -245,12 +256,24 @@ def test_runs_that_time_out_or_are_terminated_have_ended(lab: Lab, name: str) ->
 
 
 def test_the_memo_of_each_run_says_what_it_is(lab: Lab, name: str) -> None:
-    small(lab, name)
+    small(lab, name, memo={"mine": 5})
     run = lab.get_workflow_handle(f"{name}/r0001/n02").describe()
-    memo = lab.within(run.memo)["sweep"]
+    whole = lab.within(run.memo)
+    assert (set(whole), whole["mine"]) == ({"mine", "sweep"}, 5)
+    memo = whole["sweep"]
     assert (memo["name"], memo["row"], memo["replicate"]) == (name, 1, 2)
     assert memo["parameters"] == {FAILING: 1, FIRST: 0.01}
     assert memo["summary"].startswith("ExampleWorkflow: 2 points, 3 replicates, 6 runs, seed 7; ")
+
+
+def test_a_long_value_is_cut_in_the_memo_and_whole_in_the_design(lab: Lab, name: str) -> None:
+    design = sweeps.grid({"data": ["x" * 5000, "y" * 5000]})
+    sweeps.run(lab, ExampleWorkflow.run, design, name=name, base=BASE, progress=False)
+    loaded = sweeps.load(lab, name)
+    assert sorted(loaded.design["data"].str.len()) == [5000, 5000]
+    run = lab.get_workflow_handle(loaded.workflow_ids[0]).describe()
+    assert len(lab.within(run.memo)["sweep"]["parameters"]["data"]) == 200
+    assert len(loaded.summary) < 300
 
 
 def test_runs_start_in_the_designs_order(lab: Lab, name: str) -> None:
@@ -403,15 +426,21 @@ def test_a_sweep_whose_design_is_gone_from_the_server_says_so(
 
 
 def test_a_sweep_nobody_works_on_says_so_while_it_waits(
-    config: LabConfig, name: str, caplog: pytest.LogCaptureFixture
+    config: LabConfig,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.WARNING, "projectai_lab")
+    design = sweeps.grid({"data": ["a"]}, replicates=12)
     with Lab.connect(config, worker=False) as lab, ThreadPoolExecutor(1) as other:
-        going = other.submit(small, lab, name)
+        going = other.submit(sweeps.run, lab, ExampleWorkflow.run, design, name=name, base=BASE)
         assert eventually(lambda: "no worker polls Task Queue" in caplog.text)
+        # Only the ten that are open longest are asked about: it may be more than these.
+        assert eventually(lambda: "open 12, no worker 10+" in capfd.readouterr().err)
         lab.start_worker()
         assert set(going.result().results()["status"]) == {"COMPLETED"}
-    assert "0 of 6 runs have ended, 6 are open, 0 missing" in caplog.text
+    assert "0 of 12 runs have ended, 12 are open, 0 missing" in caplog.text
 
 
 def test_the_bar_counts_open_runs_in_retry(

@@ -54,8 +54,7 @@ def test_a_policy_that_the_base_lacks_begins_with_the_workflows_default() -> Non
 
 def test_a_policy_of_the_base_is_changed_and_others_stay() -> None:
     base = WorkflowInput("t", "u", retry={"simulate_ai_call": RetrySettings(3, maximum_attempts=9)})
-    path = {"retry__simulate_ai_call__backoff_coefficient": 1.5}
-    [found] = arguments(ExampleWorkflow.run, base, **path)
+    [found] = arguments(ExampleWorkflow.run, base, retry__simulate_ai_call__backoff_coefficient=1.5)
     assert found.retry == {"simulate_ai_call": RetrySettings(3, 1.5, maximum_attempts=9)}
     assert base.retry["simulate_ai_call"].backoff_coefficient == 2.0
 

@@ -15,16 +15,18 @@ from typing import Any
 
 import psutil
 import pytest
+from temporalio.service import RPCError, RPCStatusCode
 
 from projectai_lab import FaultPlan, Lab, LabConfig, Latency, WorkflowInput, sweeps
 from projectai_lab.devserver import DevServer
 from projectai_lab.errors import SweepError
 from projectai_lab.sweeps._carry import Progress
+from projectai_lab.sweeps._outage import Outage
 from projectai_lab.workflows import ExampleWorkflow
 from tests.test_sweeps import eventually, starts
 
 BASE = WorkflowInput("text", "u-1", faults=FaultPlan(latency=Latency(a=0.05)))
-DESIGN = sweeps.grid({"data": ["a", "b"]}, replicates=100, seed=7)
+DESIGN = sweeps.grid({"data": ["a", "b"]}, replicates=30, seed=7)
 
 # What a user's process does: interrupted, it says what to type and goes on with its Lab.
 _INTERRUPTED = """
@@ -71,12 +73,12 @@ def test_an_interrupt_starts_nothing_more_and_says_how_to_go_on(
         assert eventually(lambda: set(before.counts().index) == {"COMPLETED", "NOT_STARTED"})
         assert before.counts()["NOT_STARTED"] == done["NOT_STARTED"]
     assert f"the sweep '{name}' was interrupted: " in told
-    assert "of 200 runs have ended" in told
-    assert f"sweeps.run(lab, ExampleWorkflow.run, design, name='{name}', …)" in told
+    assert "of 60 runs have ended" in told
+    assert f"sweeps.run(lab, ExampleWorkflow.run, design, name='{name}', base=base)" in told
     was = starts(lab, before)
     sweep = sweeps.run(lab, ExampleWorkflow.run, DESIGN, name=name, base=BASE, progress=False)
     now = starts(lab, sweep)
-    assert len(now) == 200
+    assert len(now) == 60
     assert all(len(runs) == 1 for runs in now.values())
     assert was.items() <= now.items()
 
@@ -150,7 +152,7 @@ def test_a_server_that_comes_back_finds_the_sweep_waiting(
         assert f"the server at 127.0.0.1:{port} is back; the sweep goes on" in caplog.text
         assert set(sweep.results()["status"]) == {"COMPLETED"}
         found = starts(lab, sweep)
-        assert len(found) == 200
+        assert len(found) == 60
         assert all(len(runs) == 1 for runs in found.values())
 
 
@@ -165,7 +167,10 @@ def test_a_server_that_stays_away_ends_the_sweep_with_the_line_to_type(
         kill(server)
         with pytest.raises(SweepError, match=r"was cut off: the server at .* has been away") as cut:
             going.result()
-        assert cut.value.resume == "sweeps.run(lab, ExampleWorkflow.run, design, name='cut', …)"
+        assert (
+            cut.value.resume
+            == "sweeps.run(lab, ExampleWorkflow.run, design, name='cut', base=base)"
+        )
         assert cut.value.resume in str(cut.value)
         mortal()
         sweep = Going(lab, pool, "cut").result()
@@ -182,6 +187,35 @@ def test_a_labs_own_server_that_has_died_is_not_waited_for() -> None:
         psutil.Process(lab.server.pid).kill()
         with pytest.raises(SweepError, match="was cut off"):
             going.result()
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "calls"),
+    [
+        (RPCStatusCode.RESOURCE_EXHAUSTED, "namespace rate limit exceeded", 4),
+        (RPCStatusCode.UNKNOWN, "transport error", 4),
+        (RPCStatusCode.RESOURCE_EXHAUSTED, "grpc: received message larger than max", 1),
+        (RPCStatusCode.INVALID_ARGUMENT, "no such thing", 1),
+    ],
+)
+def test_what_a_server_that_is_there_refuses_is_raised_in_the_end(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, status: RPCStatusCode, message: str, calls: int
+) -> None:
+    monkeypatch.setattr("projectai_lab.sweeps._outage._TRIES", 3)
+    made, said = [], list[str]()
+
+    async def refused() -> None:
+        made.append(1)
+        raise RPCError(message, status, b"")
+
+    async def go_through() -> None:
+        outage = Outage(lab.client, 60, said.append, SweepError, lambda: False)  # type: ignore[arg-type]
+        await outage.through(refused)
+
+    with pytest.raises(RPCError, match=message):
+        lab._loop.run(go_through)
+    assert len(made) == calls
+    assert said == []
 
 
 def test_a_run_that_is_gone_is_named(mortal: Callable[[], DevServer], port: int) -> None:

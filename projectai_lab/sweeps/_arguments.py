@@ -7,6 +7,7 @@ import difflib
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from projectai_lab.errors import DesignError
@@ -115,7 +116,7 @@ class Arguments:
         if value is None and (kind := _record_of(hint)):
             value = kind()
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            known, hints = _fields(value), typing.get_type_hints(type(value))
+            known, hints = _fields(value), _hints_of(type(value))
         elif isinstance(value, Mapping):
             known = {**(defaults if where else dict.fromkeys(self._names)), **value}
             hints = dict.fromkeys(tree, _value_hint(hint)) if where else self._hints
@@ -144,6 +145,11 @@ class Arguments:
         )
         what = "the workflow's arguments have" if self._names else "the workflow's input has"
         return DesignError(f"{what} no {path!r}; {told}", parameter=path, near=near)
+
+
+@cache
+def _hints_of(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _tree(given: Mapping[str, Any]) -> Tree:

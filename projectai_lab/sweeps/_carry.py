@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -106,7 +106,7 @@ class Carrier:
         self.progress.ended[found.status.name] += 1
         return True
 
-    async def _lane(self, coming: Iterator[Run], known: Any) -> None:
+    async def _lane(self, coming: Iterator[Run], known: Collection[str]) -> None:
         for run in coming:
             if run.workflow_id not in known:
                 await self._outage.through(partial(self._start, run))

@@ -76,12 +76,13 @@ def summary(design: pd.DataFrame) -> str:
 
 def _shown(design: pd.DataFrame, name: str) -> str:
     values = [plain(name, value) for value in design.sort_values("row")[name].tolist()]
-    once = list(dict.fromkeys(map(repr, values)))
+    once = list(dict.fromkeys(repr(value) for value in values))
+    told = [one if len(one) <= 40 else f"{one[:39]}…" for one in once]
     if len(once) <= _HEAD_VALUES:
-        return ", ".join(once)
+        return ", ".join(told)
     if pd.api.types.is_numeric_dtype(design[name]):
         return f"{design[name].min():g} … {design[name].max():g} ({len(once)} values)"
-    return f"{', '.join(once[:3])} … ({len(once)} values)"
+    return f"{', '.join(told[:3])} … ({len(once)} values)"
 
 
 def _check_columns(names: list[Any]) -> None:

@@ -1,8 +1,8 @@
 """What makes two sweeps the same, and what of it stands in the memo of each run.
 
-Memo key `sweep` of every run: name, row, replicate, seed, parameters, clock, the design in one line
-and a digest of each part that must not change. Memo key `sweep_design` of the run that starts
-first: the whole design, the base and the Workflow Type, compressed.
+Memo key `sweep` of every run: name, row, replicate, seed, parameters (long values cut), clock, the
+design in one line and a digest of each part that must not change. Memo key `sweep_design` of the
+run that starts first: the whole design, the base and the Workflow Type, compressed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from projectai_lab.sweeps._values import plain
 
 MEMO, MEMO_DESIGN = "sweep", "sweep_design"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LONG = 200
 _PARTS = {"design": "the design", "base": "the base input", "workflow_type": "the Workflow Type"}
 
 
@@ -71,7 +72,7 @@ class Identity:
         return {
             "name": self.name,
             **{"row": run.row, "replicate": run.replicate, "seed": run.seed},
-            "parameters": run.parameters,
+            "parameters": {name: _short(value) for name, value in run.parameters.items()},
             "clock": self.clock,
             "summary": self.summary,
             "digests": self.digests,
@@ -145,6 +146,11 @@ def _rows(design: pd.DataFrame) -> list[list[Any]]:
     names = list(design.columns)
     lines: Sequence[tuple[Any, ...]] = list(design.itertuples(index=False, name=None))
     return [[plain(name, value) for name, value in zip(names, line, strict=True)] for line in lines]
+
+
+def _short(value: Any) -> Any:
+    """Return a value as every listing may carry it; the whole stands in the design."""
+    return value if len(told := repr(value)) <= _LONG else f"{told[: _LONG - 1]}…"
 
 
 def _digest(value: Any) -> str:

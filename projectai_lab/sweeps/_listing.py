@@ -12,8 +12,8 @@ from projectai_lab._connect import ANSWER_WITHIN_S, translated
 from projectai_lab.errors import SweepError
 from projectai_lab.sweeps._identity import MEMO, MEMO_DESIGN, query_of
 
-# A page of a thousand runs may take its time.
-_RPC_TIMEOUT = timedelta(seconds=3 * ANSWER_WITHIN_S)
+# A page with its memos stays well below the 4 MiB of a gRPC message, and may take its time.
+_PAGE, _RPC_TIMEOUT = 500, timedelta(seconds=3 * ANSWER_WITHIN_S)
 
 
 class Found(NamedTuple):
@@ -28,7 +28,7 @@ class Found(NamedTuple):
 async def listed(client: Client, name: str) -> dict[str, Found]:
     """Return the runs of a sweep by Workflow Id; raise SweepError for one that is none of ours."""
     found: dict[str, Found] = {}
-    runs = client.list_workflows(query_of(name), page_size=1000, rpc_timeout=_RPC_TIMEOUT)
+    runs = client.list_workflows(query_of(name), page_size=_PAGE, rpc_timeout=_RPC_TIMEOUT)
     with translated(client):
         # Newest first; some servers compare ids without regard to case.
         async for run in runs:

@@ -101,8 +101,9 @@ class _Made:
             Run(workflow_id, one, arguments.of(one))
             for workflow_id, one in zip(ids, planned(frame), strict=True)
         ]
-        given = workflow if isinstance(workflow, str) else workflow.__qualname__
-        self.resume = f"sweeps.run(lab, {given}, design, name={name!r}, …)"
+        given = repr(workflow) if isinstance(workflow, str) else workflow.__qualname__
+        more = "" if base is None else ", base=base"
+        self.resume = f"sweeps.run(lab, {given}, design, name={name!r}{more})"
 
 
 class _Sweeping:

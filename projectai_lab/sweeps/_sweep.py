@@ -16,9 +16,7 @@ from projectai_lab.lab import Lab
 from projectai_lab.sweeps._checked import parameters
 from projectai_lab.sweeps._identity import Identity, query_of
 from projectai_lab.sweeps._listing import Found, listed
-from projectai_lab.sweeps._results import results
-
-NOT_STARTED = "NOT_STARTED"
+from projectai_lab.sweeps._results import NOT_STARTED, results
 
 
 class Sweep:

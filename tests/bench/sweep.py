@@ -43,12 +43,12 @@ def measure(runs: int = 1000, rounds: int = 3) -> list[Row]:
         _sweep(lab, design.head(min(runs, AT_ONCE)), "warm-up")
         works = {"ours": sweep, "loop": lambda: asyncio.run(_plain(lab.address, design))}
         seconds = in_turns("sweep", works, rounds)
-    rates = [runs / statistics.median(seconds[side]) for side in ("ours", "loop")]
+    ours, loop = (runs / statistics.median(seconds[side]) for side in ("ours", "loop"))
     ratio = typical_ratio(seconds["loop"], seconds["ours"])
     shares = typical_ratio(again, seconds["ours"])
     both = statistics.median(again), statistics.median(seconds["ours"])
     return [
-        Row(f"sweep: {runs:,} runs to a plain loop", *rates, "runs/s", *ratio, at_least=0.95),
+        Row(f"sweep: {runs:,} runs to a plain loop", ours, loop, "runs/s", *ratio, at_least=0.95),
         Row(f"sweep: {runs:,} runs again, finished", *both, "s", *shares, at_most=0.02),
     ]
 
