@@ -124,10 +124,12 @@ def _draw(
     ]
     rows = np.array([(place, *_estimate(some[y], y)) for place, some in found], dtype="float64")
     if not _is_flag(part[y]):
+        # Beside the interval, which would cover them.
+        aside = 0.06 * _gap(at)
         for place, some in found:
             dots: Looks = {"marker": ".", "linestyle": "", "alpha": 0.28, "markeredgewidth": 0}
             values = some[y].astype("float64")
-            ax.plot(np.full(len(values), place), values, color=look["color"], **dots)
+            ax.plot(np.full(len(values), place - aside), values, color=look["color"], **dots)
     ends = ~np.isnan(rows[:, 2:]).any(axis=1)
     ax.vlines(rows[ends, 0], rows[ends, 2], rows[ends, 3], color=look["color"], linewidth=2.2)
     style: Looks = {"markersize": 7, "markeredgecolor": "white", "linewidth": 1.2}
