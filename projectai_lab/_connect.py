@@ -37,6 +37,7 @@ from projectai_lab.errors import (
 ANSWER_WITHIN_S = 4.0
 _SILENT_AFTER_S = 2.0
 CORE_LOGGER = "temporalio.core"
+_BROKEN = ("transport error", "h2 protocol error", "error reading a body from connection")
 # Client preface and an empty SETTINGS frame: RFC 9113, sections 3.4 and 6.5.
 _NOT_GRPC = "something listens there but does not speak gRPC"
 HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -164,6 +165,9 @@ def is_away(error: RPCError) -> bool:
     if error.status == RPCStatusCode.CANCELLED:
         # So the SDK reports its own time limit of a call.
         return text == "timeout expired"
+    if error.status == RPCStatusCode.UNKNOWN:
+        # A call under way when the server was killed: the connection broke, and nobody refused it.
+        return text.startswith(_BROKEN)
     away = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED)
     # The server's verdict on a query that no worker took is a DEADLINE_EXCEEDED too.
     return error.status in away and "query" not in text

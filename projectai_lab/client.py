@@ -80,7 +80,7 @@ class LabClient(Connection):
             options["arg"] = args[0]
         elif args:
             options["args"] = args
-        name, queue = _workflow_type(workflow), task_queue or self.task_queue
+        name, queue = workflow_type_of(workflow), task_queue or self.task_queue
         self._before_start(name, queue)
         client, plan = planned(self.client, args, options)
         self._check_faults(plan, queue)
@@ -215,7 +215,7 @@ class LabClient(Connection):
         return LabWorkflowHandle(self, handle)
 
 
-def _workflow_type(workflow: Any) -> str:
+def workflow_type_of(workflow: Any) -> str:
     """Return the Workflow Type of a name or of a workflow's run method."""
     if isinstance(workflow, str):
         return workflow

@@ -22,6 +22,9 @@
     ├── PolicyError                  a retry policy that never ends, or has no such figures
     ├── CapsuleError                 a file that is no whole capsule, or may not be one
     ├── ExportError                  an export that cannot be written, continued or read
+    ├── DesignError                  a design of runs that cannot be carried out
+    ├── SweepError                   a sweep whose name is in use, that is gone or was cut off
+    ├── ReportError                  a report that has nothing to tell or no place to be written
     ├── BaselineError                a baseline that is missing, damaged or of another schema
     ├── RegressionError              a table that breaks the rules of its check
     └── NotebookError                a notebook that failed; names notebook, cell, parameters
@@ -129,6 +132,18 @@ class CapsuleError(LabError):
 
 class ExportError(LabError):
     """An export that cannot be written, continued or read."""
+
+
+class DesignError(LabError):
+    """A design of runs that cannot be carried out; found before anything starts."""
+
+
+class SweepError(LabError):
+    """A sweep whose name is in use, that is not there, or cut off; `resume` is the line to type."""
+
+
+class ReportError(LabError):
+    """A report that has nothing to tell, or that cannot be written where it should be."""
 
 
 class BaselineError(LabError):

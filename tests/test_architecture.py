@@ -92,6 +92,15 @@ LAW: dict[str, set[str]] = {
     "capsule": {
         "errors", "config", "histories", "tables", "plots", "_atomic", "_replay", "_html",
     },
+    "sweeps": {
+        "errors", "models", "workflows", "client", "lab", "histories", "tables", "_connect",
+        "_loop", "_html", "_troubles",
+    },
+    # Masks what the scan of a capsule would refuse.
+    "report": {
+        "errors", "models", "sweeps", "capsule", "plots", "latency", "retries", "_atomic",
+        "_frames", "_words",
+    },
     "_notebook_files": {"errors"},
     "notebooks": {"errors", "_notebook_files"},
     "regression": {
@@ -111,24 +120,28 @@ OUTSIDE: dict[str, set[str]] = {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
-        "_replay", "_heartbeat", "_time_skipping", "fault_injection", "load", "cli",
+        "_replay", "_heartbeat", "_time_skipping", "fault_injection", "load", "sweeps", "report",
+        "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
         "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
         "workflows", "worker", "attempt_poll", "histories", "_heartbeat", "_time_skipping",
-        "fault_injection", "load", "cli",
+        "fault_injection", "load", "sweeps", "cli",
     },
     # A worker process is brought back by what waits for its end.
     "threading": {"_loop", "worker_process", "cli"},
     "pandas": {
         "_frames", "histories", "tables", "retries", "latency", "process", "compare", "lint",
-        "plots", "load", "capsule", "regression", "_replay", "cli",
+        "plots", "load", "capsule", "regression", "_replay", "sweeps", "report", "cli",
     },
-    "numpy": {"tables", "retries", "latency", "compare", "plots", "load", "regression"},
+    "numpy": {
+        "tables", "retries", "latency", "compare", "plots", "load", "regression", "report",
+        "sweeps",
+    },
     "pyarrow": {"tables"},
-    "scipy": {"retries", "latency", "plots", "regression"},
-    "matplotlib": {"plots", "capsule"},
+    "scipy": {"retries", "latency", "plots", "regression", "report", "sweeps"},
+    "matplotlib": {"plots", "capsule", "report"},
     "pytest": {"pytest_plugin"},
     "papermill": {"notebooks"},
     "nbconvert": {"notebooks"},

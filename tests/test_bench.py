@@ -22,6 +22,7 @@ from tests.bench import (
     regress,
     simulate,
     stall,
+    sweep,
     throughput,
     virtual,
 )
@@ -135,6 +136,12 @@ def test_export_measures_time_memory_and_size() -> None:
     assert 50 < rows[2].ours < 1024
 
 
+def test_sweep_measures_against_a_plain_loop_and_itself_again() -> None:
+    rows = sweep.measure(runs=3, rounds=1)
+    assert positive(rows) == ["sweep: 3 runs to a plain loop", "sweep: 3 runs again, finished"]
+    assert [(row.at_least, row.at_most) for row in rows] == [(0.95, None), (None, 0.02)]
+
+
 def test_regress_measures_two_notebooks_at_a_time(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write(tmp_path / f"{name}.ipynb", "n = 1")
@@ -241,5 +248,6 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
-    known = "decode, open, throughput, fetch, load, export, simulate, virtual, regress, stall"
+    known = "decode, open, throughput, fetch, load, export, simulate, virtual, regress, "
+    known += "stall, sweep"
     assert f"no measurement speed; there are {known}" in (capsys.readouterr().err)

@@ -179,6 +179,8 @@ def test_one_runtime_serves_the_process_and_logs_to_python() -> None:
         (RPCStatusCode.DEADLINE_EXCEEDED, "context deadline exceeded", True),
         (RPCStatusCode.CANCELLED, "Timeout expired", True),
         (RPCStatusCode.CANCELLED, "the caller gave up", False),
+        (RPCStatusCode.UNKNOWN, "transport error", True),
+        (RPCStatusCode.UNKNOWN, "panic", False),
         (
             RPCStatusCode.DEADLINE_EXCEEDED,
             "query timed out before a worker took it",

@@ -21,6 +21,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "03_retry_and_latency": {"replicates": 2},
     "04_history_at_scale": {"runs": 12, "executions": 300},
     "05_compare_and_mine": {"runs": 24},
+    "06_sweep_policies": {"replicates": 6},
     "08_open_loop_load": {"duration": 8, "stall": 1.5},
 }
 

@@ -38,7 +38,9 @@ BOXES = [
     "plots",
     "process",
     "regression",
+    "report",
     "retries",
+    "sweeps",
     "tables",
 ]
 

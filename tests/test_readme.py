@@ -114,6 +114,17 @@ def test_a_load_is_put_on_a_lab_as_written(capsys: pytest.CaptureFixture[str]) -
     plt.close("all")
 
 
+def test_the_experiment_runs_as_written(
+    workbench: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = code(section("Run a designed experiment"))
+    exec(compile(example, "README", "exec"), {})
+    told = capsys.readouterr()
+    assert "n_retries" in told.out
+    assert "20/20" in told.err
+    assert "20 of 20 planned runs ended" in (workbench / "policies-1.html").read_text()
+
+
 def test_each_has_four_steps() -> None:
     for title in ("Add a workflow", "Add an activity"):
         steps = re.findall(r"[Ss]tep (\d)", section(title))

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from temporalio.client import WorkflowHistory
@@ -16,6 +17,7 @@ from temporalio.client import WorkflowHistory
 from projectai_lab.config import LabConfig
 
 _SHORTEST = 8
+_STARS = b"********"
 _NAME = re.compile(r"api_?key|token|secret|passw(or)?d|credential|private_?key", re.IGNORECASE)
 _NO_VALUE = re.compile(r"(path|file|dir|url)$", re.IGNORECASE)
 _KEY = rb"(?:api[_-]?key|access[_-]?key|secret|token|password|passwd|authorization)"
@@ -52,6 +54,37 @@ def known() -> dict[str, bytes]:
         # A namespace travels as metadata too, and stands in every table by right.
         if len(value) >= _SHORTEST and value != config.namespace
     }
+
+
+class Mask:
+    """Puts stars in the place of what looks like a secret; `count` says how often."""
+
+    def __init__(self) -> None:
+        self._values, self.count = known(), 0
+
+    def text(self, text: str) -> str:
+        """Return a text without known values and well-known forms."""
+        data = text.encode("utf-8", "replace")
+        for value in self._values.values():
+            self.count += data.count(value)
+            data = data.replace(value, _STARS)
+        for pattern in _PATTERNS.values():
+            data, found = pattern.subn(_STARS, data)
+            self.count += found
+        return data.decode("utf-8", "replace")
+
+    def value(self, value: Any, name: str = "") -> Any:
+        """Return a plain value with its texts masked, those under a secret's name wholly."""
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self.value(one, str(key)) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(one, name) for one in value]
+        if not isinstance(value, str):
+            return value
+        if _NAME.search(name) and not _NO_VALUE.search(name) and value:
+            self.count += 1
+            return _STARS.decode()
+        return self.text(value)
 
 
 def scan(

@@ -17,7 +17,7 @@ from projectai_lab._connect import translated
 from projectai_lab._loop import LoopThread
 from projectai_lab._waits import with_worker
 from projectai_lab._words import many
-from projectai_lab.client import LabClient, _workflow_type
+from projectai_lab.client import LabClient, workflow_type_of
 from projectai_lab.errors import ConfigError, LabError
 from projectai_lab.histories._bar import Bar
 from projectai_lab.load._load import Load, measured
@@ -68,7 +68,7 @@ def measure(
             "a load measures real time, and this Lab's virtual clock skips it: "
             'open a Lab with clock="fast" or "default"'
         )
-    kind, queue = _workflow_type(workflow), task_queue or lab.task_queue
+    kind, queue = workflow_type_of(workflow), task_queue or lab.task_queue
     lab._before_start(kind, queue)
     name = name or f"{facts['kind']}-{kind}-{uuid4().hex[:8]}"
     facts |= {"name": name, "workflow_type": kind, "max_in_flight": max_in_flight}

@@ -9,6 +9,7 @@ from projectai_lab.plots._load import load
 from projectai_lab.plots._process import directly_follows
 from projectai_lab.plots._retries import retries
 from projectai_lab.plots._simulation import simulated
+from projectai_lab.plots._sweep import sweep
 from projectai_lab.plots._timeline import timeline
 from projectai_lab.plots._where_time_went import where_time_went
 
@@ -18,6 +19,7 @@ __all__ = [
     "load",
     "retries",
     "simulated",
+    "sweep",
     "timeline",
     "where_time_went",
 ]

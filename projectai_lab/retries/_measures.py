@@ -103,9 +103,9 @@ def _estimated(requests: pd.DataFrame, levels: list[float], confidence: float) -
     )
     found = percentiles(times, q=levels, confidence=confidence)
     return [
-        ("give_up", gave_up / n if n else math.nan, *_share(gave_up, n, confidence), n),
-        ("mean_attempts", *_mean(attempts, confidence, spare=1.0), len(attempts)),
-        ("mean_completion_s", *_mean(times, confidence), len(times)),
+        ("give_up", gave_up / n if n else math.nan, *share_interval(gave_up, n, confidence), n),
+        ("mean_attempts", *mean_interval(attempts, confidence, spare=1.0), len(attempts)),
+        ("mean_completion_s", *mean_interval(times, confidence), len(times)),
         *(
             (_name(row.q), row.value_s, row.low_s, row.high_s, row.n)
             for row in found.itertuples(index=False)
@@ -113,14 +113,17 @@ def _estimated(requests: pd.DataFrame, levels: list[float], confidence: float) -
     ]
 
 
-def _share(count: int, n: int, confidence: float) -> tuple[float, float]:
+def share_interval(count: int, n: int, confidence: float) -> tuple[float, float]:
+    """Return the Clopper–Pearson interval of a share, NaN without n."""
     if not n:
         return math.nan, math.nan
     found = binomtest(count, n).proportion_ci(confidence, method="exact")
     return float(found.low), float(found.high)
 
 
-def _mean(values: Values, confidence: float, spare: float = math.nan) -> tuple[float, float, float]:
+def mean_interval(
+    values: Values, confidence: float, spare: float = math.nan
+) -> tuple[float, float, float]:
     """Return mean and interval; values that are all equal may be off by `spare` where unseen."""
     n = len(values)
     if n < 2:
@@ -128,7 +131,7 @@ def _mean(values: Values, confidence: float, spare: float = math.nan) -> tuple[f
     mean, spread = float(values.mean()), float(values.std(ddof=1))
     # Less than a nanosecond is what rounding leaves.
     if np.ptp(values) < 1e-9:
-        off = spare * _share(0, n, confidence)[1]
+        off = spare * share_interval(0, n, confidence)[1]
         return mean, mean - off, mean + off
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * spread / math.sqrt(n)
     return mean, mean - half, mean + half

@@ -21,6 +21,7 @@ from tests.bench import (
     regress,
     simulate,
     stall,
+    sweep,
     throughput,
     virtual,
 )
@@ -37,6 +38,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "virtual": virtual,
     "regress": regress,
     "stall": stall,
+    "sweep": sweep,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 
