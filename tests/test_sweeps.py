@@ -115,8 +115,8 @@ def test_only_what_is_missing_is_started_and_what_is_open_is_awaited(
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
-    """Return what a condition comes to, once it is true; after a minute whatever it is."""
-    deadline = time.monotonic() + 60
+    """Return what a condition comes to, once it is true; after some minutes whatever it is."""
+    deadline = time.monotonic() + 240
     while not (found := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return found

@@ -26,7 +26,7 @@ from projectai_lab.workflows import ExampleWorkflow
 from tests.test_sweeps import eventually, starts
 
 BASE = WorkflowInput("text", "u-1", faults=FaultPlan(latency=Latency(a=0.05)))
-DESIGN = sweeps.grid({"data": ["a", "b"]}, replicates=30, seed=7)
+DESIGN = sweeps.grid({"data": ["a", "b"]}, replicates=20, seed=7)
 
 # What a user's process does: interrupted, it says what to type and goes on with its Lab.
 _INTERRUPTED = """
@@ -73,12 +73,12 @@ def test_an_interrupt_starts_nothing_more_and_says_how_to_go_on(
         assert eventually(lambda: set(before.counts().index) == {"COMPLETED", "NOT_STARTED"})
         assert before.counts()["NOT_STARTED"] == done["NOT_STARTED"]
     assert f"the sweep '{name}' was interrupted: " in told
-    assert "of 60 runs have ended" in told
+    assert "of 40 runs have ended" in told
     assert f"sweeps.run(lab, ExampleWorkflow.run, design, name='{name}', base=base)" in told
     was = starts(lab, before)
     sweep = sweeps.run(lab, ExampleWorkflow.run, DESIGN, name=name, base=BASE, progress=False)
     now = starts(lab, sweep)
-    assert len(now) == 60
+    assert len(now) == 40
     assert all(len(runs) == 1 for runs in now.values())
     assert was.items() <= now.items()
 
@@ -152,7 +152,7 @@ def test_a_server_that_comes_back_finds_the_sweep_waiting(
         assert f"the server at 127.0.0.1:{port} is back; the sweep goes on" in caplog.text
         assert set(sweep.results()["status"]) == {"COMPLETED"}
         found = starts(lab, sweep)
-        assert len(found) == 60
+        assert len(found) == 40
         assert all(len(runs) == 1 for runs in found.values())
 
 

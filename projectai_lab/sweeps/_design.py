@@ -122,7 +122,7 @@ def _names(parameters: Any) -> list[str]:
             f"parameters must be a dict of name to values, got {type(parameters).__name__}"
         )
     if not parameters:
-        raise DesignError('the design is empty: name a parameter, such as {"seed_text": ["a"]}')
+        raise DesignError('the design is empty: name a parameter, such as {"data": ["a"]}')
     for name in parameters:
         check_name(name)
     return list(parameters)

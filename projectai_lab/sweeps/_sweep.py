@@ -25,8 +25,8 @@ class Sweep:
     `name`; `design`, one row a planned run in the order of starts; `parameters`, their names;
     `base`, the workflow's input before the parameters, as plain JSON; `workflow_type`; `clock`,
     that of the server when it ran, None when not known; `workflow_ids` in the order of the design;
-    `query`, a List Filter of its runs; `lab`. What is shown follows from the server alone, as
-    long as its retention keeps the runs.
+    `query`, a List Filter of its runs; `summary`, one line; `lab`. What became of the runs is asked
+    of the server, as long as its retention keeps them.
     """
 
     def __init__(self, lab: Lab, identity: Identity, all_started: bool) -> None:
