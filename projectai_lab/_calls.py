@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Sequence
+import difflib
+import inspect
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.exceptions import (
+    CancelledError,
+    TerminatedError,
+    TimeoutError,
+    WorkflowAlreadyStartedError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from projectai_lab._connect import ANSWER_WITHIN_S, translated
 from projectai_lab.errors import PayloadError
 
 T = TypeVar("T")
+
+_ENDS: tuple[tuple[type[BaseException], str], ...] = (
+    (CancelledError, "CANCELED"),
+    (TerminatedError, "TERMINATED"),
+    (TimeoutError, "TIMED_OUT"),
+)
+# What the kit passes itself, once a start.
+_PASSED = {"self", "workflow", "arg", "args", "id", "result_type"}
 
 
 async def start(client: Client, workflow: Any, options: dict[str, Any]) -> WorkflowHandle[Any, Any]:
@@ -30,6 +45,19 @@ async def start(client: Client, workflow: Any, options: dict[str, Any]) -> Workf
             f"get_workflow_handle({options['id']!r}), or choose another id or id_conflict_policy"
         )
         raise
+
+
+def check_start_options(options: Iterable[str], own: Collection[str], what: str) -> None:
+    """Raise TypeError for an option that the SDK would refuse at every single start.
+
+    `own` are the options of the caller, which is called `what`: they may have been meant.
+    """
+    known = {*inspect.signature(Client.start_workflow).parameters} - _PASSED
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(option, sorted({*known, *own} - {option}), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"neither {what} nor start_workflow has an option {option!r}{hint}")
 
 
 async def sent(client: Client, arguments: Sequence[Any], call: Awaitable[T]) -> T:
@@ -59,13 +87,22 @@ def explained(handle: WorkflowHandle[Any, Any], url: str | None) -> Iterator[Non
     try:
         yield
     except WorkflowFailureError as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        error.add_note(f"Workflow Execution {handle.id!r} ended: {type(cause).__name__}: {cause}")
+        error.add_note(f"Workflow Execution {handle.id!r} ended: {cause_in_words(error)}")
         error.add_note(f"Next step: handle.fetch_history(){f', or {url}' if url else ''}")
         raise
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             error.add_note(f"There is no Workflow Execution {handle.id!r} in this Namespace")
         raise
+
+
+def status_of(error: WorkflowFailureError) -> str:
+    """Return the status in which the Workflow Execution closed, in Temporal's word."""
+    return next((word for kind, word in _ENDS if isinstance(error.cause, kind)), "FAILED")
+
+
+def cause_in_words(error: BaseException) -> str:
+    """Return type and message of the error that all others were raised from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"

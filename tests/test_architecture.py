@@ -93,8 +93,8 @@ LAW: dict[str, set[str]] = {
         "errors", "config", "histories", "tables", "plots", "_atomic", "_replay", "_html",
     },
     "sweeps": {
-        "errors", "models", "workflows", "client", "lab", "histories", "tables", "_connect",
-        "_loop", "_html", "_troubles",
+        "errors", "models", "workflows", "client", "lab", "histories", "tables", "_calls",
+        "_connect", "_loop", "_html", "_troubles",
     },
     # Masks what the scan of a capsule would refuse.
     "report": {

@@ -372,6 +372,7 @@ def test_names_that_begin_alike_are_two_sweeps(lab: Lab, name: str) -> None:
         ({"id_reuse_policy": 1}, DesignError, "id_reuse_policy= follows from the design"),
         ({"base": None}, DesignError, r"base=WorkflowInput\(…\)"),
         ({"base": WorkflowInput({1}, object())}, DesignError, "base=.* cannot be serialised"),
+        ({"concurency": 9}, TypeError, "has an option 'concurency'; did you mean 'concurrency'"),
         ({"patience": -1}, DesignError, "patience must be a timedelta or seconds, 0 or more; got"),
     ],
 )

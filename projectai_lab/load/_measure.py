@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
-import inspect
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import uuid4
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 
-from projectai_lab._calls import sent, start
+from projectai_lab._calls import check_start_options, sent, start
 from projectai_lab._connect import translated
 from projectai_lab._loop import LoopThread
 from projectai_lab._waits import with_worker
@@ -123,15 +121,9 @@ def _interrupted(sender: Sender) -> str:
 
 
 def _check_options(options: Facts) -> None:
-    """Refuse what the SDK would refuse at every single start."""
-    known = set(inspect.signature(Client.start_workflow).parameters)
-    known -= {"self", "workflow", "arg", "args", "id", "result_type"}
-    for option in options.keys() - known:
-        if option == "id":
-            raise TypeError('Workflow Ids follow from the name: name="users" makes users-00000 …')
-        near = difflib.get_close_matches(option, [*known, *_OWN_OPTIONS], 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise TypeError(f"neither a load nor start_workflow has an option {option!r}{hint}")
+    if "id" in options:
+        raise TypeError('Workflow Ids follow from the name: name="users" makes users-00000 …')
+    check_start_options(options, _OWN_OPTIONS, "a load")
 
 
 async def _check(sender: Sender, inputs: list[Any]) -> None:

@@ -10,24 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import (
-    CancelledError,
-    TerminatedError,
-    TimeoutError,
-    WorkflowAlreadyStartedError,
-)
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from projectai_lab._calls import cause_in_words, status_of
 from projectai_lab._connect import is_away
 
 _ASK_AGAIN_AFTER_S = 0.5
 # A start that fails at once would otherwise be sent again thousands of times a second.
 _AFTER_FAILURE_S = 0.25
-_ENDS: tuple[tuple[type[BaseException], str], ...] = (
-    (CancelledError, "CANCELED"),
-    (TerminatedError, "TERMINATED"),
-    (TimeoutError, "TIMED_OUT"),
-)
 
 
 @dataclass(slots=True)
@@ -126,7 +117,7 @@ class Sender:
             await self._result(run, handle)
             run.status, run.error = "COMPLETED", None
         except WorkflowFailureError as error:
-            run.status, run.error = _end(error), _cause(error)
+            run.status, run.error = status_of(error), cause_in_words(error)
         except WorkflowAlreadyStartedError:
             run.status, run.error = "NOT_STARTED", f"Workflow Id {run.workflow_id!r} is in use"
         except Exception as error:
@@ -200,13 +191,3 @@ async def _cancelled_at_the_end(tasks: set[asyncio.Task[None]]) -> Any:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _end(error: WorkflowFailureError) -> str:
-    return next((word for kind, word in _ENDS if isinstance(error.cause, kind)), "FAILED")
-
-
-def _cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}"

@@ -18,14 +18,10 @@ from temporalio.client import (
     WorkflowHandle,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import (
-    CancelledError,
-    TerminatedError,
-    TimeoutError,
-    WorkflowAlreadyStartedError,
-)
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from projectai_lab._calls import status_of
 from projectai_lab._connect import ANSWER_WITHIN_S
 from projectai_lab.errors import SweepError
 from projectai_lab.sweeps._checked import Planned
@@ -35,7 +31,6 @@ from projectai_lab.sweeps._outage import Outage
 
 _RPC_TIMEOUT = timedelta(seconds=2 * ANSWER_WITHIN_S)
 _OPEN = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
-_ENDS = ((CancelledError, "CANCELED"), (TerminatedError, "TERMINATED"), (TimeoutError, "TIMED_OUT"))
 
 
 @dataclass(frozen=True)
@@ -152,7 +147,7 @@ class Carrier:
                 raise self._gone(run) from error
             raise
         except WorkflowFailureError as error:
-            return next((word for kind, word in _ENDS if isinstance(error.cause, kind)), "FAILED")
+            return status_of(error)
         return "COMPLETED"
 
     def _gone(self, run: Run) -> SweepError:

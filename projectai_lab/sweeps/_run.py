@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from projectai_lab._calls import check_start_options
 from projectai_lab._connect import translated
 from projectai_lab._loop import Say
 from projectai_lab.client import workflow_type_of
@@ -26,6 +27,7 @@ from projectai_lab.sweeps._sweep import Sweep
 from projectai_lab.sweeps._values import whole_number
 
 _OURS = ("id", "arg", "args", "id_reuse_policy", "id_conflict_policy", "result_type", "rpc_timeout")
+_OWN = ("name", "base", "concurrency", "progress", "patience", "task_queue")
 _STOP_WITHIN_S = 10.0
 
 
@@ -164,3 +166,4 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for option in _OURS:
         if option in options:
             raise DesignError(f"{option}= follows from the design and cannot be given to a sweep")
+    check_start_options(options, _OWN, "a sweep")
