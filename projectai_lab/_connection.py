@@ -53,6 +53,11 @@ class Connection:
         """Task Queue of every start that names none."""
         return self.config.task_queue
 
+    @property
+    def loop(self) -> LoopThread:
+        """The thread that the blocking calls run on."""
+        return self._loop
+
     def close(self) -> None:
         """Close the connection's loop; the server goes on. Closing twice is harmless."""
         self._loop.close()

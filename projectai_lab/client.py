@@ -81,9 +81,8 @@ class LabClient(Connection):
         elif args:
             options["args"] = args
         name, queue = workflow_type_of(workflow), task_queue or self.task_queue
-        self._before_start(name, queue)
         client, plan = planned(self.client, args, options)
-        self._check_faults(plan, queue)
+        self.check_start(name, queue, plan)
         options |= {"id": id or f"{name}-{uuid4().hex[:12]}", "task_queue": queue}
         return self._handle(self._loop.run(lambda: start(client, workflow, options)))
 
@@ -205,11 +204,14 @@ class LabClient(Connection):
                 async for history in coming:
                     yield history
 
-    def _before_start(self, workflow_type: str, task_queue: str) -> None:
-        """Refuse what cannot run; a bare client knows of no worker and refuses nothing."""
+    def check_start(
+        self, workflow_type: str, task_queue: str, faults: FaultPlan | None = None
+    ) -> None:
+        """Raise for a start that would come to nothing.
 
-    def _check_faults(self, plan: FaultPlan | None, task_queue: str) -> None:
-        """Refuse a plan for activities that nobody has; a bare client knows of none."""
+        A bare client knows of no worker: it refuses only when it is closed.
+        """
+        self._check_open()
 
     def _handle(self, handle: WorkflowHandle[Any, T]) -> LabWorkflowHandle[T]:
         return LabWorkflowHandle(self, handle)

@@ -17,7 +17,7 @@ from projectai_lab._calls import explained, start
 from projectai_lab._connect import connect, translated
 from projectai_lab._loop import LazyLoop, LoopThread, Say, logger
 from projectai_lab._troubles import FATAL, Trouble
-from projectai_lab.client import LabClient
+from projectai_lab.client import LabClient, workflow_type_of
 from projectai_lab.config import LabConfig
 from projectai_lab.models import WorkflowInput, WorkflowOutput
 from projectai_lab.workflows import ExampleWorkflow
@@ -62,7 +62,8 @@ class AIController:
     async def _process(self, request: WorkflowInput, key: str | None, say: Say) -> WorkflowOutput:
         client, config = await self._connected()
         if self._lab:
-            self._lab._check_faults(request.faults, config.task_queue)
+            kind = workflow_type_of(ExampleWorkflow.run)
+            self._lab.check_start(kind, config.task_queue, request.faults)
         handle = await _start(client, config, request, _workflow_id(request, key))
 
         def on_trouble(trouble: Trouble) -> None:
@@ -79,7 +80,6 @@ class AIController:
 
     async def _connected(self) -> tuple[Client, LabConfig]:
         if self._lab:
-            self._lab._check_open()
             return self._lab.client, self._lab.config
         self._config = self._config or LabConfig.load()
         if self._client is None:
@@ -87,7 +87,7 @@ class AIController:
         return self._client, self._config
 
     def _loop(self) -> LoopThread:
-        return self._lab._loop if self._lab else self._own_loop.get()
+        return self._lab.loop if self._lab else self._own_loop.get()
 
     def close(self) -> None:
         """End the thread of the blocking twin, if it was used without a Lab."""

@@ -70,7 +70,7 @@ class LabWorkflowHandle(Generic[Result]):
                     self._connection.client, self.handle, limit_s=limit_s, on_trouble=on_trouble
                 )
 
-        answer = self._connection._loop.call(wait)
+        answer = self._connection.loop.call(wait)
         self._status = "COMPLETED"
         return answer
 
@@ -117,7 +117,7 @@ class LabWorkflowHandle(Generic[Result]):
         >>> tables.attempts(handle.fetch_history(), seen=poll)                 # doctest: +SKIP
         """
         with translated(self._connection.client):
-            return AttemptPoll.start(self._connection._loop, self.handle, seconds(every))
+            return AttemptPoll.start(self._connection.loop, self.handle, seconds(every))
 
     def fetch_history(self) -> histories.History:
         """Fetch the event history; an open execution's holds the events so far."""
@@ -133,14 +133,14 @@ class LabWorkflowHandle(Generic[Result]):
                 clock=connection.clock,
             )
 
-        return connection._loop.run(fetch)
+        return connection.loop.run(fetch)
 
     def follow(self, *, after: int = 0, follow_runs: bool = False) -> Iterator[HistoryEvent]:
         """Yield the Events as they happen, until the run closes; see `histories.follow`.
 
         After an interrupt, go on with `follow(after=last.event_id)`.
         """
-        loop, client = self._connection._loop, self._connection.client
+        loop, client = self._connection.loop, self._connection.client
         events = histories.follow(self.handle, after=after, follow_runs=follow_runs)
 
         async def come() -> HistoryEvent | None:
@@ -162,7 +162,7 @@ class LabWorkflowHandle(Generic[Result]):
             with translated(connection.client):
                 return await _waits.with_worker(connection.client, self.handle, answer)
 
-        return self._connection._loop.run(ask)
+        return self._connection.loop.run(ask)
 
     def __repr__(self) -> str:
         return f"<LabWorkflowHandle {self.id!r}, run {self.run_id}>"

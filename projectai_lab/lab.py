@@ -193,9 +193,9 @@ class Lab(LabClient):
 
         A worker of this Lab on the same Task Queue is drained and replaced, so a cell that starts
         one can be run again after an edit. `ai` takes the place of the simulated AI call;
-        `process=True` runs it in a process of its own (its options are `grace` and `restarts`, how
-        often it comes back from the dead); `options` are
-        those of `make_worker` and of the SDK's `Worker`.
+        `process=True` runs it in a process of its own with the options `grace` and `restarts`, how
+        often it comes back from the dead; else `options` are those of `make_worker` and of the
+        SDK's `Worker`.
         """
         self._check_open()
         queue = task_queue or self.task_queue
@@ -234,7 +234,17 @@ class Lab(LabClient):
         while self.workers:
             self.workers.popitem()[1].close()
 
-    def _before_start(self, workflow_type: str, task_queue: str) -> None:
+    def check_start(
+        self, workflow_type: str, task_queue: str, faults: FaultPlan | None = None
+    ) -> None:
+        """Raise for a type or a fault rule's activity that our workers on the queue lack."""
+        super().check_start(workflow_type, task_queue)
+        self._check_type(workflow_type, task_queue)
+        if task_queue in self.workers:
+            known = {name for one in self.workers.values() for name in one.spec.activities}
+            check_names(faults, sorted(known), task_queue)
+
+    def _check_type(self, workflow_type: str, task_queue: str) -> None:
         """Refuse a type that our own worker on the queue would fail for ever."""
         worker = self.workers.get(task_queue)
         if not isinstance(worker, BackgroundWorker) or workflow_type in worker.spec.workflows:
@@ -246,12 +256,6 @@ class Lab(LabClient):
             f"the worker on Task Queue {task_queue!r} has no Workflow Type {workflow_type!r}; "
             f"{hint} Register it: lab.start_worker(workflows=[…])"
         )
-
-    def _check_faults(self, plan: FaultPlan | None, task_queue: str) -> None:
-        """Refuse a rule for an activity that none of our workers has, if one is on the queue."""
-        if task_queue in self.workers:
-            known = {name for one in self.workers.values() for name in one.spec.activities}
-            check_names(plan, sorted(known), task_queue)
 
     def export_histories(
         self, query: str | Iterable[WorkflowRef], to: str | PathLike[str], **options: Any

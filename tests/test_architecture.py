@@ -83,8 +83,8 @@ LAW: dict[str, set[str]] = {
     "compare": {"errors", "tables", "latency", "process", "_frames", "_words"},
     "plots": {"tables", "retries", "latency", "_frames", "_words"},
     "load": {
-        "errors", "models", "client", "histories", "tables", "latency", "_calls", "_connect",
-        "_html", "_loop", "_waits", "_words",
+        "errors", "models", "client", "histories", "tables", "latency", "fault_injection",
+        "_calls", "_connect", "_html", "_loop", "_waits", "_words",
     },
     # Replay is asynchronous and logs through the process's one runtime.
     "_replay": {"_connect", "_loop"},
@@ -93,8 +93,8 @@ LAW: dict[str, set[str]] = {
         "errors", "config", "histories", "tables", "plots", "_atomic", "_replay", "_html",
     },
     "sweeps": {
-        "errors", "models", "workflows", "client", "lab", "histories", "tables", "_calls",
-        "_connect", "_loop", "_html", "_troubles",
+        "errors", "models", "workflows", "client", "lab", "histories", "tables",
+        "fault_injection", "_calls", "_connect", "_loop", "_html", "_troubles",
     },
     # Masks what the scan of a capsule would refuse.
     "report": {

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from temporalio.service import RPCError
 
-from projectai_lab import Lab, LabConfig, WorkflowInput, load, tables
+from projectai_lab import Fault, FaultPlan, Lab, LabConfig, WorkflowInput, load, tables
 from projectai_lab.devserver import DevServer
 from projectai_lab.errors import (
     ConfigError,
@@ -31,6 +31,7 @@ from projectai_lab.errors import (
 )
 from projectai_lab.load._run import _maker
 from projectai_lab.worker_process import WorkerProcess
+from projectai_lab.workflows import ExampleWorkflow
 from tests.load_workflows import Ask, answer
 from tests.zoo import Doomed, Sleeper, until
 
@@ -372,6 +373,14 @@ def test_a_virtual_clock_is_refused(lab: Lab) -> None:
     lab.clock = "virtual"
     with pytest.raises(ConfigError, match="a load measures real time"):
         opened(lab, Ask.run, "hi")
+
+
+def test_a_rule_for_an_activity_that_no_worker_has_is_refused(lab: Lab) -> None:
+    lab.start_worker()
+    plan = FaultPlan(rules=(Fault("fail", "simulate_ai_cal"),))
+    with pytest.raises(ValueError, match=r"'simulate_ai_cal'.*did you mean 'simulate_ai_call'"):
+        opened(lab, ExampleWorkflow.run, WorkflowInput("hi", "u-1", faults=plan), name="rule")
+    assert not has_started(lab, "rule-warm-up")()
 
 
 def test_a_closed_lab_is_refused(lab: Lab) -> None:

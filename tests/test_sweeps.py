@@ -15,7 +15,16 @@ import pandas as pd
 import pytest
 from temporalio.api.enums.v1 import EventType
 
-from projectai_lab import FaultPlan, Lab, LabConfig, Latency, RetrySettings, WorkflowInput, sweeps
+from projectai_lab import (
+    Fault,
+    FaultPlan,
+    Lab,
+    LabConfig,
+    Latency,
+    RetrySettings,
+    WorkflowInput,
+    sweeps,
+)
 from projectai_lab.errors import (
     DesignError,
     LabClosedError,
@@ -399,6 +408,13 @@ def test_a_workflow_type_that_the_worker_does_not_know_is_refused(lab: Lab, name
     design = sweeps.grid({"text": ["a"]})
     with pytest.raises(WorkflowDefinitionError, match="has no Workflow Type 'Plain'"):
         sweeps.run(lab, Plain.run, design, name=name)
+
+
+def test_a_rule_for_an_activity_that_no_worker_has_is_refused(lab: Lab, name: str) -> None:
+    plan = FaultPlan(rules=(Fault("fail", "simulate_ai_cal"),))
+    with pytest.raises(ValueError, match=r"'simulate_ai_cal'.*did you mean 'simulate_ai_call'"):
+        small(lab, name, base=WorkflowInput("text", "u-1", faults=plan))
+    assert lab.list_workflows(f'WorkflowId STARTS_WITH "{name}"') == []
 
 
 def test_an_argument_over_the_servers_limit_is_named_by_its_run(lab: Lab, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from projectai_lab.fault_injection._carry import HEADER, Carried, CarriesFaults, carrying
 from projectai_lab.fault_injection._injector import FaultInjector
-from projectai_lab.fault_injection._start import check_names, planned
+from projectai_lab.fault_injection._start import check_names, planned, plans_of
 
 __all__ = [
     "HEADER",
@@ -12,4 +12,5 @@ __all__ = [
     "carrying",
     "check_names",
     "planned",
+    "plans_of",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from temporalio.client import Client
@@ -41,6 +41,13 @@ def planned(
             "rules=(Fault('delay', 'my_activity', delay=Latency(…)),)"
         )
     return (client if plan.harmless else carrying(client, plan, seed or 0)), plan
+
+
+def plans_of(inputs: Iterable[Any]) -> list[FaultPlan | None]:
+    """Return the plans that travel in inputs, each once; None where one has none."""
+    found = (getattr(one, "faults", None) for one in inputs)
+    plans = (one if isinstance(one, FaultPlan) else None for one in found)
+    return list({id(one): one for one in plans}.values())
 
 
 def check_names(plan: FaultPlan | None, known: Collection[str], task_queue: str) -> None:

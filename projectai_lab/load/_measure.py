@@ -17,6 +17,7 @@ from projectai_lab._waits import with_worker
 from projectai_lab._words import many
 from projectai_lab.client import LabClient, workflow_type_of
 from projectai_lab.errors import ConfigError, LabError
+from projectai_lab.fault_injection import plans_of
 from projectai_lab.histories._bar import Bar
 from projectai_lab.load._load import Load, measured
 from projectai_lab.load._schedule import not_negative_s
@@ -60,14 +61,14 @@ def measure(
 ) -> Load:
     """Run a load on a loop thread of its own; `facts` and the options say how it was made."""
     _check_options(options)
-    lab._check_open()
+    kind, queue = workflow_type_of(workflow), task_queue or lab.task_queue
+    for plan in plans_of(inputs):
+        lab.check_start(kind, queue, plan)
     if lab.clock == "virtual":
         raise ConfigError(
             "a load measures real time, and this Lab's virtual clock skips it: "
             'open a Lab with clock="fast" or "default"'
         )
-    kind, queue = workflow_type_of(workflow), task_queue or lab.task_queue
-    lab._before_start(kind, queue)
     name = name or f"{facts['kind']}-{kind}-{uuid4().hex[:8]}"
     facts |= {"name": name, "workflow_type": kind, "max_in_flight": max_in_flight}
     facts |= {"namespace": lab.namespace, "clock": lab.clock or "unknown"}

@@ -17,7 +17,7 @@ def load(lab: Lab, name: str) -> Sweep:
     >>> sweeps.load(lab, "policies-1").results()                               # doctest: +SKIP
     """
     check_sweep_name(name)
-    found = lab._loop.run(lambda: listed(lab.client, name))
+    found = lab.loop.run(lambda: listed(lab.client, name))
     if not found:
         raise SweepError(
             f"the server at {lab.address} has no runs of a sweep {name!r} in Namespace "

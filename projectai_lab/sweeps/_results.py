@@ -95,7 +95,7 @@ def _values(sweep: Sweep, found: Sequence[History]) -> dict[str, Any]:
     async def decode() -> dict[str, Any]:
         return {key: await _decoded(sweep, one) for key, one in payloads.items()}
 
-    return sweep.lab._loop.run(decode)
+    return sweep.lab.loop.run(decode)
 
 
 async def _decoded(sweep: Sweep, payloads: Sequence[Payload]) -> Any:

@@ -14,6 +14,7 @@ from projectai_lab._connect import translated
 from projectai_lab._loop import Say
 from projectai_lab.client import workflow_type_of
 from projectai_lab.errors import DesignError, LabError, SweepError
+from projectai_lab.fault_injection import plans_of
 from projectai_lab.lab import Lab
 from projectai_lab.models import Duration, seconds
 from projectai_lab.sweeps._arguments import Arguments
@@ -79,10 +80,11 @@ def run(
         raise DesignError(f"patience must be a timedelta or seconds, 0 or more; got {patience}")
     made = _Made(lab, workflow, design, name, base)
     queue = task_queue or lab.task_queue
-    lab._before_start(made.identity.workflow_type, queue)
+    for plan in plans_of((*run.arguments, None)[0] for run in made.runs):
+        lab.check_start(made.identity.workflow_type, queue, plan)
     sweep = _Sweeping(lab, made, {**options, "task_queue": queue}, patience_s)
     try:
-        lab._loop.call(lambda say: sweep.carry(say, concurrency, progress))
+        lab.loop.call(lambda say: sweep.carry(say, concurrency, progress))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(sweep.stopped()) from None
     return Sweep(lab, made.identity, all_started=True)
@@ -143,7 +145,7 @@ class _Sweeping:
     def stopped(self) -> str:
         """Wait until nothing is started any more; return what to tell the user."""
         with contextlib.suppress(LabError, TimeoutError):
-            self._lab._loop.run(lambda: asyncio.wait_for(self._ended.wait(), _STOP_WITHIN_S))
+            self._lab.loop.run(lambda: asyncio.wait_for(self._ended.wait(), _STOP_WITHIN_S))
         return self._told("was interrupted")
 
     def _told(self, what: str) -> str:

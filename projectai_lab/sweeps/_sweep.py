@@ -69,7 +69,7 @@ class Sweep:
                     self.lab.client, wanted, clock=self.clock, cache=cache, progress=progress
                 )
 
-        fetched = {one.workflow_id: one for one in self.lab._loop.run(fetch)} if wanted else {}
+        fetched = {one.workflow_id: one for one in self.lab.loop.run(fetch)} if wanted else {}
         self._closed |= {key: one for key, one in fetched.items() if _is_closed(one)}
         both = fetched | self._closed
         return [both[one] for one in started if one in both]
@@ -101,7 +101,7 @@ class Sweep:
         return tables.build(found, recorder=self.lab.attempts, only=only)
 
     def _listed(self) -> dict[str, Found]:
-        return self.lab._loop.run(lambda: listed(self.lab.client, self.name))
+        return self.lab.loop.run(lambda: listed(self.lab.client, self.name))
 
     def _started(self) -> list[str]:
         found = self._listed()
