@@ -40,6 +40,14 @@ def clocks(frame: pd.DataFrame) -> tuple[str, ...]:
     return tuple(str(frame.attrs.get("clock") or "unknown").split(", "))
 
 
+def clock_words(frame: pd.DataFrame) -> str:
+    """Return which server clock made the times, for an axis label."""
+    found = clocks(frame)
+    if len(found) > 1:
+        return f"clocks: {', '.join(found)}"
+    return "clock unknown" if found in ((), ("unknown",)) else f"{found[0]} clock"
+
+
 def one_clock(frame: pd.DataFrame, by: Iterable[str] = ()) -> None:
     """Raise TableError when times of several clocks would be put together."""
     found = clocks(frame)

@@ -30,6 +30,10 @@ LAW: dict[str, set[str]] = {
     "_html": set(),
     "_atomic": set(),
     "_words": set(),
+    "_intervals": set(),
+    "_bar": set(),
+    # It must know the secrets that could have come in.
+    "_secrets": {"config"},
     "_lazy": set(),
     "_watchdog": set(),
     "config": {"errors"},
@@ -45,7 +49,7 @@ LAW: dict[str, set[str]] = {
     "fault_injection": {"models", "faults", "activities", "_checks", "_heartbeat"},
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
-    "histories": {"errors", "tables", "_atomic", "_connect", "_lazy", "_words"},
+    "histories": {"errors", "tables", "_atomic", "_bar", "_connect", "_lazy", "_words"},
     "_calls": {"errors", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
     "handle": {
@@ -76,30 +80,32 @@ LAW: dict[str, set[str]] = {
     },
     "_frames": {"errors"},
     "tables": {"errors"},
-    "retries": {"errors", "models", "tables", "latency", "_frames", "_lazy"},
-    "latency": {"errors", "tables", "_frames"},
+    "retries": {
+        "errors", "models", "tables", "latency", "_frames", "_intervals", "_lazy", "_words",
+    },
+    "latency": {"errors", "tables", "_frames", "_words"},
     "process": {"tables", "_frames"},
     "lint": {"tables", "retries"},
     "compare": {"errors", "tables", "latency", "process", "_frames", "_words"},
-    "plots": {"tables", "retries", "latency", "_frames", "_words"},
+    "plots": {"tables", "retries", "latency", "_frames", "_intervals", "_words"},
     "load": {
         "errors", "models", "client", "histories", "tables", "latency", "fault_injection",
-        "_calls", "_connect", "_html", "_loop", "_waits", "_words",
+        "_bar", "_calls", "_connect", "_html", "_loop", "_waits", "_words",
     },
     # Replay is asynchronous and logs through the process's one runtime.
     "_replay": {"_connect", "_loop"},
-    # The scan must know the secrets that could have come in.
     "capsule": {
-        "errors", "config", "histories", "tables", "plots", "_atomic", "_replay", "_html",
+        "errors", "histories", "tables", "plots", "_atomic", "_replay", "_html",
+        "_secrets",
     },
     "sweeps": {
         "errors", "models", "workflows", "client", "lab", "histories", "tables",
-        "fault_injection", "_calls", "_connect", "_loop", "_html", "_troubles",
+        "fault_injection", "_bar", "_calls", "_connect", "_loop", "_html", "_troubles",
     },
     # Masks what the scan of a capsule would refuse.
     "report": {
-        "errors", "models", "sweeps", "capsule", "plots", "latency", "retries", "_atomic",
-        "_frames", "_words",
+        "errors", "models", "sweeps", "plots", "latency", "retries", "_atomic",
+        "_frames", "_intervals", "_secrets", "_words",
     },
     "_notebook_files": {"errors"},
     "notebooks": {"errors", "_notebook_files"},
@@ -120,8 +126,8 @@ OUTSIDE: dict[str, set[str]] = {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
-        "_replay", "_heartbeat", "_time_skipping", "fault_injection", "load", "sweeps", "report",
-        "cli",
+        "_replay", "_heartbeat", "_time_skipping", "_secrets", "fault_injection", "load", "sweeps",
+        "report", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
@@ -132,21 +138,21 @@ OUTSIDE: dict[str, set[str]] = {
     # A worker process is brought back by what waits for its end.
     "threading": {"_loop", "worker_process", "cli"},
     "pandas": {
-        "_frames", "histories", "tables", "retries", "latency", "process", "compare", "lint",
-        "plots", "load", "capsule", "regression", "_replay", "sweeps", "report", "cli",
+        "_frames", "_secrets", "histories", "tables", "retries", "latency", "process", "compare",
+        "lint", "plots", "load", "capsule", "regression", "_replay", "sweeps", "report", "cli",
     },
     "numpy": {
-        "tables", "retries", "latency", "compare", "plots", "load", "regression", "report",
-        "sweeps",
+        "_intervals", "tables", "retries", "latency", "compare", "plots", "load", "regression",
+        "report", "sweeps",
     },
     "pyarrow": {"tables"},
-    "scipy": {"retries", "latency", "plots", "regression", "report", "sweeps"},
+    "scipy": {"_intervals", "retries", "latency", "plots", "regression", "report", "sweeps"},
     "matplotlib": {"plots", "capsule", "report"},
     "pytest": {"pytest_plugin"},
     "papermill": {"notebooks"},
     "nbconvert": {"notebooks"},
     "jupyter_client": {"notebooks"},
-    "tqdm": {"histories", "notebooks"},
+    "tqdm": {"_bar", "notebooks"},
     "nest_asyncio": {"_loop"},
 }  # fmt: skip
 
@@ -246,6 +252,17 @@ def test_the_law_has_no_circle() -> None:
 
 def test_the_index_loads_a_name_from_where_the_law_allows() -> None:
     assert set(projectai_lab._HOMES.values()) <= LAW["__init__"]
+
+
+def test_no_module_reaches_into_the_private_parts_of_another() -> None:
+    against = [
+        f"{module_of(file)} imports {name}"
+        for file in files()
+        for name in imported(file)
+        if own(name) not in (None, "__init__", module_of(file))
+        and any(part.startswith("_") for part in name.split(".")[2:])
+    ]
+    assert against == []
 
 
 def test_packages_from_outside_are_used_where_the_law_allows() -> None:

@@ -17,8 +17,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from projectai_lab import capsule, histories, plots, process, tables
-from projectai_lab.capsule import _parts, _secrets
+from projectai_lab import _secrets, capsule, histories, plots, process, tables
+from projectai_lab.capsule import _parts
 from projectai_lab.errors import CapsuleError, ConfigError, TableError
 from projectai_lab.histories import History
 from projectai_lab.workflows import ExampleWorkflow

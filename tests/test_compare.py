@@ -13,8 +13,7 @@ from projectai_lab import compare, latency, tables
 from projectai_lab.compare._runs import _rising
 from projectai_lab.errors import TableError
 from projectai_lab.histories import History
-from projectai_lab.latency._bootstrap import Resampling
-from projectai_lab.latency._shift import of_means, of_quantiles, of_rates
+from projectai_lab.latency.arms import Resampling, of_means, of_quantiles, of_rates
 from tests.data import attempt_records, golden, goldens
 from tests.made import Signal, Step, Timer, history
 

@@ -13,7 +13,7 @@ from scipy.stats import mannwhitneyu
 
 from projectai_lab import latency
 from projectai_lab.errors import TableError
-from projectai_lab.latency._difference import cliffs_delta
+from projectai_lab.latency.arms import cliffs_delta
 from projectai_lab.tables import schema
 
 

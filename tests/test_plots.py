@@ -18,7 +18,7 @@ from matplotlib.colors import same_color, to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from projectai_lab import histories, plots, tables
+from projectai_lab import _words, histories, plots, tables
 from projectai_lab.errors import TableError
 from projectai_lab.plots import _style as style
 from projectai_lab.tables import schema
@@ -305,7 +305,7 @@ def test_words_take_the_colour_of_the_readers_theme(draw: Callable[..., Axes]) -
     ],
 )
 def test_durations_read_with_three_digits_and_a_unit(value: float, shown: str) -> None:
-    assert style.duration(value) == shown
+    assert _words.duration(value) == shown
 
 
 # A recorded run: four retries and a failure, a timeout, three clean activities

@@ -13,11 +13,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from projectai_lab import plots, retries
+from projectai_lab import _words, plots, retries
 from projectai_lab._frames import same_clock
 from projectai_lab.errors import TableError
 from projectai_lab.models import Latency, RetrySettings
-from projectai_lab.plots import _style as style
 from projectai_lab.retries import FaultLaw
 from tests.test_plots import activity, attempts_table
 
@@ -89,10 +88,14 @@ def test_days_are_not_cut_into_sixths() -> None:
 
 
 def test_an_hour_of_a_policy_is_an_hour() -> None:
-    waits = [style.duration(HOUR * 2**n) for n in range(6)]
+    waits = [_words.duration(HOUR * 2**n) for n in range(6)]
     assert waits == ["1 h", "2 h", "4 h", "8 h", "16 h", "32 h"]
-    assert [style.duration(value) for value in (1800, 5400, 3601)] == ["30 min", "90 min", "60 min"]
-    assert [style.duration(value) for value in (2 * DAY, 30 * DAY)] == ["2 d", "30 d"]
+    assert [_words.duration(value) for value in (1800, 5400, 3601)] == [
+        "30 min",
+        "90 min",
+        "60 min",
+    ]
+    assert [_words.duration(value) for value in (2 * DAY, 30 * DAY)] == ["2 d", "30 d"]
 
 
 def test_a_logarithmic_axis_up_to_days_has_its_ticks_where_units_begin() -> None:

@@ -15,9 +15,10 @@ from typing import Any
 
 import pandas as pd
 
+from projectai_lab import _secrets
 from projectai_lab import histories as histories_of
 from projectai_lab import tables as tables_of
-from projectai_lab.capsule import _archive, _parts, _secrets
+from projectai_lab.capsule import _archive, _parts
 from projectai_lab.errors import CapsuleError
 
 _PACKAGES = ("projectai_lab", "temporalio", "pandas", "numpy", "pyarrow", "matplotlib")

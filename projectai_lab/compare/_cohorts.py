@@ -13,8 +13,7 @@ from projectai_lab._words import many
 from projectai_lab.compare._comparison import Comparison, clock_trouble, listed, named
 from projectai_lab.compare._variants import variants
 from projectai_lab.errors import TableError
-from projectai_lab.latency._bootstrap import Resampling
-from projectai_lab.latency._shift import Pair, of_means, of_quantiles, of_rates
+from projectai_lab.latency.arms import Pair, Resampling, of_means, of_quantiles, of_rates
 from projectai_lab.tables import Histories, Record
 
 _QUANTILES = {"median": 0.5, "p95": 0.95}

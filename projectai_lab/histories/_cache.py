@@ -11,7 +11,7 @@ from temporalio.api.history.v1 import History as Events
 
 from projectai_lab._atomic import replaced
 from projectai_lab.errors import HistoryFileError
-from projectai_lab.histories._history import CLOSES, History, Later
+from projectai_lab.histories._history import History, Later
 
 
 class Cache:
@@ -51,7 +51,7 @@ class Cache:
 
     def put(self, history: History, run_id: str | None) -> None:
         """Keep a history when its run is closed, so that it cannot change any more."""
-        if not history.events or history.events[-1].event_type not in CLOSES:
+        if not history.is_closed:
             return
         key = self._key(history.workflow_id, run_id or history.run_id)
         body = Events(events=history.events).SerializeToString()

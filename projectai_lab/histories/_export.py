@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from projectai_lab import tables
+from projectai_lab._bar import Bar
 from projectai_lab.errors import ExportError
 from projectai_lab.histories import _manifest, _part
-from projectai_lab.histories._bar import Bar
 from projectai_lab.histories._part import FORMATS, READERS
 from projectai_lab.histories._refs import Ids
 from projectai_lab.histories._sink import BATCH_EVENTS, Histories, batches

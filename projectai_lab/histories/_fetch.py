@@ -13,8 +13,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHistoryEventAsyncIterator
 from temporalio.service import RPCError, RPCStatusCode
 
+from projectai_lab._bar import Bar
 from projectai_lab.histories._answers import answered
-from projectai_lab.histories._bar import Bar
 from projectai_lab.histories._cache import Cache
 from projectai_lab.histories._history import History
 from projectai_lab.histories._listing import NOT_ALLOWED, count, listed

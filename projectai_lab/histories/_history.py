@@ -77,6 +77,11 @@ class History(WorkflowHistory):
                     return failed.new_run_id
         return WorkflowHistory(self.workflow_id, self.events).run_id
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the run is closed, so that no Event can be added any more."""
+        return bool(self.events) and self.events[-1].event_type in CLOSES
+
     def __hash__(self) -> int:
         # Equal histories are of one execution; events cannot be hashed.
         return hash(self.workflow_id)

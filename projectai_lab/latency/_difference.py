@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.special import ndtri
-from scipy.stats import binomtest
 
 from projectai_lab._frames import clocks
 from projectai_lab.errors import TableError
-from projectai_lab.latency._bootstrap import Resampling
-from projectai_lab.latency._shift import Estimate, of_quantiles
-from projectai_lab.latency._values import Values, grouped
+from projectai_lab.latency._values import grouped
+from projectai_lab.latency.arms import Resampling, cliffs_delta, of_quantiles
 
 
 def difference(
@@ -63,33 +58,6 @@ def difference(
     frame = pd.DataFrame(rows, columns=["q", "n_a", "n_b", *sizes])
     counts = dict.fromkeys(["n_a", "n_b"], "Int64")
     return frame.astype({**counts, **dict.fromkeys(["q", *sizes], "float64")})
-
-
-def cliffs_delta(a: Values, b: Values, confidence: float) -> Estimate:
-    """Return P(b > a) − P(b < a) of two ascending samples, with its interval; NaN: not known."""
-    n, m = len(a), len(b)
-    if not n or not m:
-        return math.nan, math.nan, math.nan
-    # Each value's own dominance over the other arm; sorted arms make it n log n.
-    of_a = (2 * m - np.searchsorted(b, a, "right") - np.searchsorted(b, a, "left") - m) / m
-    of_b = (np.searchsorted(a, b, "left") + np.searchsorted(a, b, "right") - n) / n
-    delta = float(of_a.mean())
-    if min(n, m) < 2:
-        return delta, math.nan, math.nan
-    if abs(delta) == 1:
-        share = binomtest(min(n, m), min(n, m)).proportion_ci(confidence).low
-        ends = 2 * float(share) - 1, 1.0
-        return (delta, *ends) if delta > 0 else (delta, -ends[1], -ends[0])
-    ties = np.searchsorted(b, a, "right") - np.searchsorted(b, a, "left")
-    apart = n * m - int(ties.sum()) - n * m * delta**2
-    squares = m**2 * ((of_a - delta) ** 2).sum() + n**2 * ((of_b - delta) ** 2).sum() - apart
-    # Cliff bounds the unbiased estimate from below, where it may be negative.
-    least = (1 - delta**2) / (n * m - 1)
-    variance = max(float(squares) / (n * m * (n - 1) * (m - 1)), least)
-    z = float(ndtri((1 + confidence) / 2))
-    spread = z * math.sqrt(variance * ((1 - delta**2) ** 2 + z**2 * variance))
-    middle, scale = delta - delta**3, 1 - delta**2 + z**2 * variance
-    return delta, (middle - spread) / scale, (middle + spread) / scale
 
 
 def _check_clocks(a: Any, b: Any) -> None:

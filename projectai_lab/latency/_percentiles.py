@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import bdtr
 
+from projectai_lab._words import percentile
 from projectai_lab.latency._bootstrap import Resampling, quantile_interval
 from projectai_lab.latency._values import Values, grouped
 
@@ -90,7 +91,7 @@ def summary(
         found = [level[2] for level in _levels(ordered, wanted, confidence, None)]
         ends = (ordered[0], ordered[-1]) if len(ordered) else (math.nan, math.nan)
         rows.append((*key, len(ordered), ends[0], *found, ends[1]))
-    sizes = ["min_s", *(f"p{100 * level:.10g}_s" for level in wanted), "max_s"]
+    sizes = ["min_s", *(f"{percentile(level)}_s" for level in wanted), "max_s"]
     frame = pd.DataFrame(rows, columns=[*keys, "n", *sizes])
     return frame.astype({"n": "Int64", **dict.fromkeys(sizes, "float64")})
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
+from projectai_lab._bar import Bar
 from projectai_lab._calls import check_start_options, sent, start
 from projectai_lab._connect import translated
 from projectai_lab._loop import LoopThread
@@ -18,7 +19,6 @@ from projectai_lab._words import many
 from projectai_lab.client import LabClient, workflow_type_of
 from projectai_lab.errors import ConfigError, LabError
 from projectai_lab.fault_injection import plans_of
-from projectai_lab.histories._bar import Bar
 from projectai_lab.load._load import Load, measured
 from projectai_lab.load._schedule import not_negative_s
 from projectai_lab.load._sender import Sender

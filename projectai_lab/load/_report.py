@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from projectai_lab import latency
-from projectai_lab._words import many
+from projectai_lab._words import duration, many, percentile
 from projectai_lab.errors import TableError
 from projectai_lab.load._load import Load, schedule_error
 
@@ -97,7 +97,7 @@ def _row(one: Load) -> dict[str, Any]:
     length = attrs["measured_s"]
     done = (table["status"] == "COMPLETED") & (table["done_s"] <= length)
     found = _summary(table)
-    levels = [f"p{100 * level:.10g}" for level in LEVELS]
+    levels = [percentile(level) for level in LEVELS]
     known = [level for level in levels if pd.notna(found[f"{level}_s"])]
     service = _summary(table, "sent_s")
     return {
@@ -168,7 +168,7 @@ def _beside(loads: Sequence[Load], frame: pd.DataFrame) -> list[str]:
         return []
     places = [kinds.index("open"), kinds.index("closed")]
     open_, closed = (_rows(frame)[place] for place in places)
-    columns = [f"p{100 * level:.10g}" for level in LEVELS]
+    columns = [percentile(level) for level in LEVELS]
     both = [c for c in columns if pd.notna(open_[f"{c}_s"]) and pd.notna(closed[f"{c}_s"])]
     if not both:
         return [f"No percentile is valid in both loops, so they are not compared. {_FEEL}."]
@@ -207,6 +207,4 @@ def _most_in_flight(table: pd.DataFrame) -> int:
 
 
 def _s(value: float) -> str:
-    if not math.isfinite(value):
-        return "not known"
-    return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
+    return duration(value) if math.isfinite(value) else "not known"

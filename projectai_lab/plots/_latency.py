@@ -10,19 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from projectai_lab._frames import ACTIVITIES, names, need
+from projectai_lab._frames import ACTIVITIES, clock_words, names, need
+from projectai_lab._words import duration, shorten
 from projectai_lab.latency import ecdf, measure, percentiles
 from projectai_lab.plots._style import (
     GREY,
     LINES,
     PALETTE,
-    clock_words,
-    duration,
     head,
     open_axes,
     say,
     seconds_axis,
-    shorten,
     unit_ticks,
 )
 

@@ -13,19 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from projectai_lab._frames import need, one_clock
+from projectai_lab._frames import clock_words, need, one_clock
+from projectai_lab._words import duration, shorten
 from projectai_lab.latency import ecdf
-from projectai_lab.plots._style import (
-    GREY,
-    PALETTE,
-    WIDTH,
-    clock_words,
-    duration,
-    head,
-    open_axes,
-    say,
-    shorten,
-)
+from projectai_lab.plots._style import GREY, PALETTE, WIDTH, head, open_axes, say
 
 _MAKER = "load.open_loop(lab, …)"
 _NEEDED = ["intended_s", "latency_s", "status"]

@@ -14,19 +14,10 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
 from projectai_lab._frames import need
-from projectai_lab._words import many
+from projectai_lab._words import many, shorten
 from projectai_lab.plots._arrows import BEGIN, END, Page, Points, box, curves, loop
 from projectai_lab.plots._layers import Edge, Node, layers
-from projectai_lab.plots._style import (
-    BLUE,
-    GREY,
-    SKY,
-    VERMILLION,
-    head,
-    open_axes,
-    say,
-    shorten,
-)
+from projectai_lab.plots._style import BLUE, GREY, SKY, VERMILLION, head, open_axes, say
 
 _MAKER = "process.directly_follows(histories)"
 _MOST_EDGES, _MOST_LETTERS = 60, 18

@@ -9,23 +9,20 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from projectai_lab._frames import ATTEMPTS
-from projectai_lab._words import many
+from projectai_lab._frames import ATTEMPTS, clock_words
+from projectai_lab._words import duration, many, shorten
 from projectai_lab.plots._style import (
     BLUE,
     GREY,
     MOST_ROWS,
     SKY,
     VERMILLION,
-    clock_words,
-    duration,
     head,
     longest,
     open_axes,
     rows_on,
     say,
     seconds_axis,
-    shorten,
     write,
 )
 from projectai_lab.retries import against_plan

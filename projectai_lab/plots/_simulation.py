@@ -15,14 +15,13 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy.special import kolmogi
 
-from projectai_lab._frames import need, same_clock
+from projectai_lab._frames import clock_words, need, same_clock
 from projectai_lab.plots._latency import time_axis
 from projectai_lab.plots._style import (
     BLUE,
     GREY,
     VERMILLION,
     WIDTH,
-    clock_words,
     head,
     open_axes,
     say,

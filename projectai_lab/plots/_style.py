@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from projectai_lab._frames import clocks
+from projectai_lab._words import shorten, unit_of
 
 WIDTH = 9.0
 MOST_ROWS = 40
@@ -129,48 +129,6 @@ def bar_style(look: Look, color: str) -> dict[str, Any]:
     }
 
 
-def clock_words(frame: pd.DataFrame) -> str:
-    """Return which server clock made the times, for an axis label."""
-    found = clocks(frame)
-    if len(found) > 1:
-        return f"clocks: {', '.join(found)}"
-    return "clock unknown" if found in ((), ("unknown",)) else f"{found[0]} clock"
-
-
-def duration(value: float) -> str:
-    """Return a duration in three significant digits with its unit.
-
-    >>> duration(0.0004), duration(0.0852), duration(1.5), duration(5400), duration(-0.003)
-    ('400 µs', '85.2 ms', '1.5 s', '90 min', '−3 ms')
-    >>> duration(3600), duration(86400), duration(3 * 86400)
-    ('1 h', '24 h', '3 d')
-    """
-    size, sign = abs(value), "−" if value < 0 else ""
-    if size < 1e-9:
-        return "0 s"
-    unit, words = _unit(size)
-    if size >= 3600 and size % 3600 == 0:
-        # A policy's hour is an hour, and no 60 min.
-        unit, words = max((unit, words), (3600, "h"))
-    # Rounding first keeps 3 digits of 9.996 at "10"; fixed point keeps the exponent out.
-    shown = float(f"{size / unit:.3g}")
-    return f"{sign}{f'{shown:,.3f}'.rstrip('0').rstrip('.')} {words}"
-
-
-_UNITS = (
-    (1e-3, 1e-6, "µs"),
-    (1, 1e-3, "ms"),
-    (600, 1, "s"),
-    (7200, 60, "min"),
-    (172800, 3600, "h"),
-)
-
-
-def _unit(size: float) -> tuple[float, str]:
-    return next(((unit, name) for limit, unit, name in _UNITS if size < 0.9995 * limit), _DAY)
-
-
-_DAY = (86400, "d")
 _NAMES = {60: "minutes", 3600: "hours", 86400: "days"}
 # More than a decade apart, so that they stand free of each other on narrow axes too.
 _TICKS_S = (1e-3, 0.03, 1, 60, 3600, 86400, 30 * 86400)
@@ -192,7 +150,7 @@ class _Whole(MaxNLocator):
 def seconds_axis(ax: Axes, words: str, longest: float) -> None:
     """Label a linear time axis in the unit that suits its length, from milliseconds to days."""
     unit, name = (1e-3, "milliseconds") if longest < 1 else (1.0, "seconds")
-    if (greater := _unit(longest)[0]) in _NAMES:
+    if (greater := unit_of(longest)[0]) in _NAMES:
         unit, name = greater, _NAMES[int(greater)]
         ax.xaxis.set_major_locator(_Whole(unit))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit:,.10g}"))
@@ -206,9 +164,3 @@ def unit_ticks(ax: Axes) -> None:
         return
     ax.xaxis.set_major_locator(FixedLocator([one for one in _TICKS_S if low <= one <= high]))
     ax.xaxis.set_minor_locator(NullLocator())
-
-
-def shorten(words: str, most: int = 34) -> str:
-    """Cut a long name in its middle, where names differ least."""
-    keep = (most - 1) // 2
-    return words if len(words) <= most else f"{words[:keep]}…{words[-keep:]}"

@@ -10,20 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from projectai_lab._frames import names, need, one_clock
+from projectai_lab._frames import clock_words, names, need, one_clock
+from projectai_lab._intervals import mean_interval, share_interval
+from projectai_lab._words import duration, shorten, told
 from projectai_lab.latency import percentiles
-from projectai_lab.plots._style import (
-    GREY,
-    LINES,
-    PALETTE,
-    clock_words,
-    duration,
-    head,
-    open_axes,
-    say,
-    shorten,
-)
-from projectai_lab.retries._measures import mean_interval, share_interval
+from projectai_lab.plots._style import GREY, LINES, PALETTE, head, open_axes, say
 
 _MAKER = "sweep.results()"
 _MOST_STEPS = 8
@@ -81,11 +72,6 @@ def sweep(
     _axes(ax, known, (x, y), levels, places)
     head(ax, f"{_WORDS.get(y, y).capitalize()}, by {shorten(x, 60)}", legend)
     return ax
-
-
-def told(value: Any) -> str:
-    """Return a parameter's value as a reader would write it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _levels(column: pd.Series) -> list[Any]:

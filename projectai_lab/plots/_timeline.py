@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from projectai_lab._frames import ATTEMPTS, need
-from projectai_lab._words import many
+from projectai_lab._frames import ATTEMPTS, clock_words, need
+from projectai_lab._words import duration, many, shorten
 from projectai_lab.plots._style import (
     GREY,
     MARKER,
@@ -20,15 +20,12 @@ from projectai_lab.plots._style import (
     PALETTE,
     SKY,
     bar_style,
-    clock_words,
-    duration,
     head,
     longest,
     open_axes,
     rows_on,
     say,
     seconds_axis,
-    shorten,
     swatch,
     write,
 )

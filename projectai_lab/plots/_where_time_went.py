@@ -9,21 +9,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from projectai_lab import latency
-from projectai_lab._frames import ACTIVITIES, names
-from projectai_lab._words import many
+from projectai_lab._frames import ACTIVITIES, clock_words, names
+from projectai_lab._words import duration, many, shorten
 from projectai_lab.plots._style import (
     BLUE,
     GREY,
     MOST_ROWS,
     ORANGE,
     SKY,
-    clock_words,
-    duration,
     head,
     open_axes,
     rows_on,
     say,
-    shorten,
     write,
 )
 

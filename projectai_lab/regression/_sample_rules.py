@@ -10,8 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
-from projectai_lab.latency._bootstrap import Resampling
-from projectai_lab.latency._shift import of_quantiles
+from projectai_lab.latency.arms import Resampling, of_quantiles
 from projectai_lab.regression._row_rules import slack, told
 from projectai_lab.regression._sides import Finding, Rule, Sides, per_column, plain
 

@@ -11,10 +11,14 @@ import numpy as np
 import pandas as pd
 
 from projectai_lab.latency import difference
-from projectai_lab.latency._bootstrap import Resampling
-from projectai_lab.latency._difference import cliffs_delta
-from projectai_lab.latency._shift import of_means, of_rates
-from projectai_lab.latency._values import Values, clean
+from projectai_lab.latency.arms import (
+    Resampling,
+    Values,
+    clean,
+    cliffs_delta,
+    of_means,
+    of_rates,
+)
 from projectai_lab.report._study import Study
 
 MOST_PAIRS = 60

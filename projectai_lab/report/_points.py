@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from projectai_lab import latency
+from projectai_lab._intervals import share_interval
 from projectai_lab.report._study import Study
-from projectai_lab.retries._measures import share_interval
 
 LEVELS = {0.5: "p50", 0.95: "p95", 0.99: "p99"}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from projectai_lab._words import many
-from projectai_lab.plots._style import clock_words, duration, shorten
+from projectai_lab._frames import clock_words
+from projectai_lab._words import duration, many, shorten
 from projectai_lab.report import _page, _redo
 from projectai_lab.report._figures import Picture
 from projectai_lab.report._pairs import Pair

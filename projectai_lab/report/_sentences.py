@@ -10,9 +10,7 @@ import pandas as pd
 from scipy.stats import norm, spearmanr
 
 from projectai_lab import retries
-from projectai_lab._words import many
-from projectai_lab.plots._style import duration
-from projectai_lab.plots._sweep import told
+from projectai_lab._words import duration, many, told
 from projectai_lab.report._pairs import DIFFERS, FEW, FEWEST, HINT, NOTHING, Pair
 from projectai_lab.report._study import Study
 

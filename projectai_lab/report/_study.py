@@ -11,12 +11,10 @@ import pandas as pd
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
 from projectai_lab._frames import clocks, need, one_clock
-from projectai_lab.capsule._secrets import Mask
+from projectai_lab._secrets import Mask
 from projectai_lab.errors import ReportError
 from projectai_lab.models import ACTIVITY_TYPES
-from projectai_lab.sweeps import Sweep
-from projectai_lab.sweeps._design import OWN
-from projectai_lab.sweeps._identity import Identity
+from projectai_lab.sweeps import DESIGN_COLUMNS, Sweep, digest
 
 RESULTS = ("workflow_id", "status", "success", "error", "duration_s", "n_attempts", "failure_type")
 UNENDED = ("NOT_STARTED", "RUNNING", "PAUSED")
@@ -71,8 +69,7 @@ def study_of(sweep: Any, question: str | None, attempts: pd.DataFrame | None) ->
     paths = _paths(results)
     mask = Mask()
     attrs = {key: mask.value(value) for key, value in results.attrs.items()}
-    design = results[[*OWN, *paths]]
-    digest = Identity("", design, None, "", None).digests["design"]
+    design = results[[*DESIGN_COLUMNS, *paths]]
     names = dict(zip(_short(paths), paths, strict=True))
     shown = _masked(results, mask).rename(columns={path: one for one, path in names.items()})
     shown.attrs = attrs
@@ -84,7 +81,7 @@ def study_of(sweep: Any, question: str | None, attempts: pd.DataFrame | None) ->
         parameters=names,
         workflow_type=attrs.get("workflow_type"),
         made=attrs.get("made"),
-        digest=digest,
+        digest=digest(design),
         base=mask.value(base),
         query=query,
         attempts=attempts,
@@ -108,21 +105,21 @@ def _asked(sweep: Any) -> tuple[pd.DataFrame, Any, str | None, str | None]:
             f"a report tells of a sweep or of its results, got {type(sweep).__name__}: "
             "report.html(sweeps.load(lab, name)), or report.html(sweep.results())"
         )
-    need(sweep, [*OWN, *RESULTS], MAKER)
+    need(sweep, [*DESIGN_COLUMNS, *RESULTS], MAKER)
     return sweep, None, None, None
 
 
 def _paths(results: pd.DataFrame) -> list[str]:
     """Return the parameters: the columns that stand before those of the results."""
     before = list(results.columns)[: list(results.columns).index("workflow_id")]
-    return [str(name) for name in before if name not in OWN]
+    return [str(name) for name in before if name not in DESIGN_COLUMNS]
 
 
 def _short(paths: list[str]) -> list[str]:
     """Return names that a reader can tell apart: the last words of paths, or the whole."""
     bare = [[part for part in path.split(".") if part not in ACTIVITY_TYPES] for path in paths]
     last = [parts[-1] if parts else path for parts, path in zip(bare, paths, strict=True)]
-    taken = Counter([*last, *OWN, *RESULTS, "result", "arm"])
+    taken = Counter([*last, *DESIGN_COLUMNS, *RESULTS, "result", "arm"])
     return [one if taken[one] == 1 else path for one, path in zip(last, paths, strict=True)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from projectai_lab._frames import same_clock
-from projectai_lab.latency._shift import of_estimates
+from projectai_lab.latency.arms import of_estimates
 from projectai_lab.retries._measures import measures
 
 _SIDES = ("real", "simulated")

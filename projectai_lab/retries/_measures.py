@@ -7,12 +7,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
-from scipy.stats import binomtest
 
 from projectai_lab._frames import ACTIVITIES, need, one_clock
+from projectai_lab._intervals import mean_interval, share_interval
+from projectai_lab._words import percentile
 from projectai_lab.latency import percentiles
-from projectai_lab.retries._latency_law import Values
 from projectai_lab.retries._simulate import KINDS
 from projectai_lab.retries._terms import COMPLETED
 
@@ -113,30 +112,6 @@ def _estimated(requests: pd.DataFrame, levels: list[float], confidence: float) -
     ]
 
 
-def share_interval(count: int, n: int, confidence: float) -> tuple[float, float]:
-    """Return the Clopper–Pearson interval of a share, NaN without n."""
-    if not n:
-        return math.nan, math.nan
-    found = binomtest(count, n).proportion_ci(confidence, method="exact")
-    return float(found.low), float(found.high)
-
-
-def mean_interval(
-    values: Values, confidence: float, spare: float = math.nan
-) -> tuple[float, float, float]:
-    """Return mean and interval; values that are all equal may be off by `spare` where unseen."""
-    n = len(values)
-    if n < 2:
-        return float(values.mean()) if n else math.nan, math.nan, math.nan
-    mean, spread = float(values.mean()), float(values.std(ddof=1))
-    # Less than a nanosecond is what rounding leaves.
-    if np.ptp(values) < 1e-9:
-        off = spare * share_interval(0, n, confidence)[1]
-        return mean, mean - off, mean + off
-    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * spread / math.sqrt(n)
-    return mean, mean - half, mean + half
-
-
 def _exact(endings: pd.DataFrame, levels: list[float]) -> list[Figure]:
     weight = endings["probability"].to_numpy(dtype="float64")
 
@@ -163,4 +138,4 @@ def _quantile(endings: pd.DataFrame, level: float) -> float:
 
 
 def _name(level: float) -> str:
-    return f"p{100 * level:.10g}_s"
+    return f"{percentile(level)}_s"

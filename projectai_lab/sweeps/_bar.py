@@ -10,8 +10,8 @@ from collections.abc import Callable
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from projectai_lab._bar import Bar
 from projectai_lab._troubles import FATAL, Trouble, Watch
-from projectai_lab.histories._bar import Bar
 from projectai_lab.sweeps._carry import Progress
 from projectai_lab.sweeps._outage import Outage
 

@@ -48,7 +48,7 @@ class Identity:
     def digests(self) -> dict[str, str]:
         """Digests of what must be the same when the name is used again."""
         return {
-            "design": _digest([list(self.design.columns), _rows(self.design)]),
+            "design": digest(self.design),
             "base": _digest(self.base),
             "workflow_type": self.workflow_type,
         }
@@ -107,6 +107,11 @@ class Identity:
                 there=memo.get("summary"),
                 here=self.summary,
             )
+
+
+def digest(design: pd.DataFrame) -> str:
+    """Return the digest of a design: 16 hexadecimal digits, the same for the same planned runs."""
+    return _digest([list(design.columns), _rows(design)])
 
 
 def identity_of(name: str, memo_design: str, clock: str | None) -> Identity:

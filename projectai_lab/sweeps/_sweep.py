@@ -11,7 +11,6 @@ import pandas as pd
 from projectai_lab import _html, histories, tables
 from projectai_lab._connect import translated
 from projectai_lab.histories import History
-from projectai_lab.histories._history import CLOSES
 from projectai_lab.lab import Lab
 from projectai_lab.sweeps._checked import parameters
 from projectai_lab.sweeps._identity import Identity, query_of
@@ -70,7 +69,7 @@ class Sweep:
                 )
 
         fetched = {one.workflow_id: one for one in self.lab.loop.run(fetch)} if wanted else {}
-        self._closed |= {key: one for key, one in fetched.items() if _is_closed(one)}
+        self._closed |= {key: one for key, one in fetched.items() if one.is_closed}
         both = fetched | self._closed
         return [both[one] for one in started if one in both]
 
@@ -119,8 +118,3 @@ class Sweep:
             "query": self.query,
         }
         return _html.card(f"Sweep {self.name}", facts)
-
-
-def _is_closed(history: History) -> bool:
-    """Whether nothing can be added any more."""
-    return bool(history.events) and history.events[-1].event_type in CLOSES

@@ -1,6 +1,6 @@
-"""Look for secrets in what a capsule would hold: known values and well-known forms.
+"""Find secrets in what is to be passed on, and mask them: known values and well-known forms.
 
-It cannot see into encrypted or compressed payloads, nor into pictures.
+The scan cannot see into encrypted or compressed payloads, nor into pictures.
 """
 
 from __future__ import annotations
