@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import SupportsIndex
 
 Duration = timedelta | float
 """A `timedelta`, or a number of seconds; kept as seconds once inside a model."""
@@ -28,6 +30,14 @@ def store_seconds(record: object, *names: str, zero: bool = False) -> None:
             needed = "0 or more" if zero else "more than 0"
             raise ValueError(f"{type(record).__name__}.{name} must be {needed} s, got {value}")
         object.__setattr__(record, name, length)
+
+
+def whole_number(name: str, value: object, least: int) -> int:
+    """Return a count, of numpy's too; ValueError for what is none or less than `least`."""
+    number = operator.index(value) if isinstance(value, SupportsIndex) else least - 1
+    if number < least or isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}")
+    return number
 
 
 def check_type(field_name: str, value: object, kind: type) -> None:

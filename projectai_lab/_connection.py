@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Self, TypeVar
 from urllib.parse import quote
 
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 
 from projectai_lab._connect import ANSWER_WITHIN_S, connect, translated
@@ -52,6 +53,13 @@ class Connection:
     def task_queue(self) -> str:
         """Task Queue of every start that names none."""
         return self.config.task_queue
+
+    def server_version(self) -> str:
+        """Ask the server for its version, such as "1.29.0"."""
+        request = GetSystemInfoRequest()
+        return self.within(
+            lambda: self.client.workflow_service.get_system_info(request)
+        ).server_version
 
     @property
     def loop(self) -> LoopThread:

@@ -40,7 +40,7 @@ from projectai_lab.errors import (
 _UNFINISHED_AFTER_S = 1.8
 _RPC_TIMEOUT = timedelta(seconds=2)
 _LOOK_WITHIN_S = 2.5
-_RUNS_ON = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
+RUNS_ON = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
 _WORKFLOW = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
 _ACTIVITY = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 
@@ -94,7 +94,7 @@ class Watch:
             async with asyncio.timeout(_LOOK_WITHIN_S):
                 description = await self._handle.describe(rpc_timeout=_RPC_TIMEOUT)
                 self.task_queue = description.task_queue
-                self.ended = description.status not in _RUNS_ON
+                self.ended = description.status not in RUNS_ON
                 self.last = await self._diagnose(description.raw_description, patience_s)
         except (RPCError, TimeoutError) as error:
             if isinstance(error, RPCError) and not is_away(error):

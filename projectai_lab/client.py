@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any, TypeVar, overload
 from uuid import uuid4
 
-from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import (
     WorkflowExecution,
     WorkflowExecutionCount,
@@ -179,15 +178,10 @@ class LabClient(Connection):
         """
         gone: list[histories.Ids] = []
         by_query = query if isinstance(query, str) else None
-        about = self.within(
-            lambda: self.client.workflow_service.get_system_info(GetSystemInfoRequest())
-        )
-        known = histories.exported(to)
+        server, known = self.server_version(), histories.exported(to)
         coming = self._loop.iterate(lambda: self._histories(query, known, concurrency, gone))
         with closing(coming):
-            return histories.export(
-                coming, to, query=by_query, gone=gone, server=about.server_version, **options
-            )
+            return histories.export(coming, to, query=by_query, gone=gone, server=server, **options)
 
     async def _histories(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from projectai_lab.models import Fault, FaultPlan, Latency, seconds
+from projectai_lab.models import EVERY_ACTIVITY, Fault, FaultPlan, Latency, seconds
 
 ORDER = ("drop_heartbeats", "delay", "hang", "kill_worker", "fail", "rate_limit")
 """Kinds at one point of one attempt: what takes time, then what ends it."""
@@ -121,7 +121,7 @@ def _of_own_laws(plan: FaultPlan, luck: float, kind: str, attempt: int) -> Itera
 def _may_strike(
     rule: Fault, kind: str, attempt: int, since_start_s: float | None, at: datetime | None
 ) -> bool:
-    if rule.activity not in ("*", kind):
+    if rule.activity not in (EVERY_ACTIVITY, kind):
         return False
     if rule.attempts is not None and attempt not in rule.attempts:
         return False

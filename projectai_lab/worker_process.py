@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from projectai_lab import _html
+from projectai_lab._checks import whole_number
 from projectai_lab.attempts import AttemptLog
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import WorkerStartError, WorkflowDefinitionError
@@ -72,8 +73,7 @@ class WorkerProcess:
         restarts: int = 0,
     ) -> WorkerProcess:
         """Start the process and return when it polls; what it runs must be importable by name."""
-        if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 0:
-            raise ValueError(f"restarts must be 0, 1, 2 …, got {restarts!r}")
+        restarts = whole_number("restarts", restarts, 0)
         queue = task_queue or config.task_queue
         workflows, activities = tuple(workflows), tuple(activities)
         spec = WorkerSpec.build(workflows, activities)

@@ -68,7 +68,9 @@ LAW: dict[str, set[str]] = {
         "errors", "config", "models", "attempts", "worker_spec", "fault_injection",
         "_loop", "_html", "_connect",
     },
-    "worker_process": {"errors", "config", "models", "attempts", "worker_spec", "_html"},
+    "worker_process": {
+        "errors", "config", "models", "attempts", "worker_spec", "_checks", "_html",
+    },
     "lab": {
         "errors", "config", "models", "histories", "attempts", "activities", "workflows", "client",
         "devserver", "worker", "worker_spec", "worker_process", "_loop", "_html", "_connect",
@@ -90,7 +92,7 @@ LAW: dict[str, set[str]] = {
     "plots": {"tables", "retries", "latency", "_frames", "_intervals", "_words"},
     "load": {
         "errors", "models", "client", "histories", "tables", "latency", "fault_injection",
-        "_bar", "_calls", "_connect", "_html", "_loop", "_waits", "_words",
+        "_bar", "_checks", "_frames", "_calls", "_connect", "_html", "_loop", "_waits", "_words",
     },
     # Replay is asynchronous and logs through the process's one runtime.
     "_replay": {"_connect", "_loop"},
@@ -100,7 +102,7 @@ LAW: dict[str, set[str]] = {
     },
     "sweeps": {
         "errors", "models", "workflows", "client", "lab", "histories", "tables",
-        "fault_injection", "_bar", "_calls", "_connect", "_loop", "_html", "_troubles",
+        "fault_injection", "_bar", "_checks", "_calls", "_connect", "_loop", "_html", "_troubles",
     },
     # Masks what the scan of a capsule would refuse.
     "report": {
@@ -127,7 +129,7 @@ OUTSIDE: dict[str, set[str]] = {
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
         "_replay", "_heartbeat", "_time_skipping", "_secrets", "fault_injection", "load", "sweeps",
-        "report", "cli",
+        "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {

@@ -15,9 +15,10 @@ import pytest
 from scipy.stats import kstest
 
 from projectai_lab import load, tables
+from projectai_lab._checks import whole_number
 from projectai_lab.errors import TableError
 from projectai_lab.load import Load
-from projectai_lab.load._schedule import at_least_one, not_negative_s
+from projectai_lab.load._schedule import not_negative_s
 from projectai_lab.load._sender import Run
 from projectai_lab.tables import schema
 from tests.made_loads import CLOSED, OPEN, made, run, stalled
@@ -83,8 +84,8 @@ def test_what_is_no_time_to_think_is_named(think: Any) -> None:
 
 @pytest.mark.parametrize("clients", [0, -2, 1.5, math.nan, "3", True])
 def test_what_is_no_number_of_clients_is_named(clients: Any) -> None:
-    with pytest.raises(ValueError, match="clients must be a whole number from 1 on, as in c=4"):
-        at_least_one("clients", clients, "c=4")
+    with pytest.raises(ValueError, match="clients must be a whole number, 1 or more"):
+        whole_number("clients", clients, 1)
 
 
 def test_unknown_arrivals_are_named_beside_those_that_there_are() -> None:
@@ -102,7 +103,7 @@ def test_numbers_of_a_table_are_numbers_too() -> None:
     row = pd.DataFrame({"rate": [5], "duration": [20], "seed": [3]}).iloc[0]
     assert load.schedule(**row) == load.schedule(rate=5, duration=20, seed=3)
     count: Any = np.int64(3)
-    assert at_least_one("clients", count, "clients=4") == 3
+    assert whole_number("clients", count, 1) == 3
 
 
 def test_a_schedule_without_a_single_run_is_refused() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from projectai_lab import latency
+from projectai_lab._frames import same_clock
 from projectai_lab._words import duration, many, percentile
-from projectai_lab.errors import TableError
 from projectai_lab.load._load import Load, schedule_error
 
 LEVELS = (0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
@@ -65,13 +65,7 @@ def report(*loads: Load) -> Report:
     """
     if not loads or not all(isinstance(one, Load) for one in loads):
         raise TypeError("report() takes loads, as in load.report(load.open_loop(…)); got others")
-    clocks = sorted({str(one.table.attrs["clock"]) for one in loads})
-    if len(clocks) > 1:
-        raise TableError(
-            f"the loads met servers of several clocks ({', '.join(clocks)}), whose delays do not "
-            "compare: report on each by itself",
-            clocks=clocks,
-        )
+    same_clock(*(one.table for one in loads))
     frame = pd.DataFrame([_row(one) for one in loads])
     frame = frame.astype(
         {"n": "Int64", "answered": "Int64", "most_in_flight": "Int64", "valid": "boolean"}

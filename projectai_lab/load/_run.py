@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from projectai_lab._checks import whole_number
 from projectai_lab.client import LabClient
 from projectai_lab.load._load import Load
 from projectai_lab.load._measure import measure
 from projectai_lab.load._schedule import (
     Arrivals,
-    at_least_one,
     not_negative_s,
     positive_s,
     schedule,
@@ -60,7 +60,7 @@ def open_loop(
     ...                rate=5, duration=20)                                    # doctest: +SKIP
     """
     times = schedule(rate=rate, duration=duration, arrivals=arrivals, seed=seed)
-    most = at_least_one("max_in_flight", max_in_flight, "max_in_flight=2000")
+    most = whole_number("max_in_flight", max_in_flight, 1)
     facts = {"kind": "open", "rate": float(rate), "arrivals": arrivals, "seed": int(seed)}
     inputs = list(map(_maker(input), range(len(times))))
     return measure(
@@ -94,7 +94,7 @@ def closed_loop(
     >>> load.closed_loop(lab, ExampleWorkflow.run, WorkflowInput("…", "u-1"),
     ...                  clients=2, think=0.1, duration=20)                    # doctest: +SKIP
     """
-    count = at_least_one("clients", clients, "clients=4")
+    count = whole_number("clients", clients, 1)
     think_s, duration_s = not_negative_s("think", think), positive_s("duration", duration)
     facts = {"kind": "closed", "rate": None, "arrivals": None, "seed": None}
     make = _maker(input)

@@ -78,13 +78,6 @@ def not_negative_s(name: str, value: Duration) -> float:
     return length
 
 
-def at_least_one(name: str, value: int, example: str) -> int:
-    """Return a whole number from 1 on; ValueError names it."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 on, as in {example}; got {value!r}")
-    return int(value)
-
-
 def _in_seconds(name: str, value: Duration) -> float:
     try:
         return seconds(value)

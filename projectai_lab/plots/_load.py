@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from projectai_lab._frames import clock_words, need, one_clock
+from projectai_lab._frames import clock_words, need, same_clock
 from projectai_lab._words import duration, shorten
 from projectai_lab.latency import ecdf
 from projectai_lab.plots._style import GREY, PALETTE, WIDTH, head, open_axes, say
@@ -63,9 +63,7 @@ def _tables(loads: Any) -> list[pd.DataFrame]:
     found = [getattr(one, "table", one) for one in (loads if some else [loads])]
     for table in found:
         need(table, _NEEDED, _MAKER)
-    if found:
-        clocks = [str(table.attrs.get("clock", "unknown")) for table in found]
-        one_clock(pd.DataFrame({"clock": clocks}))
+    same_clock(*found)
     return found
 
 

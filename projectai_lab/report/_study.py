@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
 from projectai_lab._frames import clocks, need, one_clock
 from projectai_lab._secrets import Mask
@@ -95,11 +94,7 @@ def study_of(sweep: Any, question: str | None, attempts: pd.DataFrame | None) ->
 def _asked(sweep: Any) -> tuple[pd.DataFrame, Any, str | None, str | None]:
     """Return results, base, query and the server's version, the last three where known."""
     if isinstance(sweep, Sweep):
-        client = sweep.lab.client
-        about = sweep.lab.within(
-            lambda: client.workflow_service.get_system_info(GetSystemInfoRequest())
-        )
-        return sweep.results(), sweep.base, sweep.query, about.server_version
+        return sweep.results(), sweep.base, sweep.query, sweep.lab.server_version()
     if not isinstance(sweep, pd.DataFrame):
         raise ReportError(
             f"a report tells of a sweep or of its results, got {type(sweep).__name__}: "

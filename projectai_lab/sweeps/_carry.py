@@ -13,7 +13,6 @@ from typing import Any
 
 from temporalio.client import (
     Client,
-    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
 )
@@ -23,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from projectai_lab._calls import status_of
 from projectai_lab._connect import ANSWER_WITHIN_S
+from projectai_lab._troubles import RUNS_ON
 from projectai_lab.errors import SweepError
 from projectai_lab.sweeps._checked import Planned
 from projectai_lab.sweeps._identity import MEMO, MEMO_DESIGN, Identity
@@ -30,7 +30,6 @@ from projectai_lab.sweeps._listing import Found, memo_of
 from projectai_lab.sweeps._outage import Outage
 
 _RPC_TIMEOUT = timedelta(seconds=2 * ANSWER_WITHIN_S)
-_OPEN = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Carrier:
             await asyncio.gather(*lanes, return_exceptions=True)
 
     def _ended_already(self, found: Found | None) -> bool:
-        if found is None or found.status in _OPEN:
+        if found is None or found.status in RUNS_ON:
             return False
         self.progress.ended[found.status.name] += 1
         return True

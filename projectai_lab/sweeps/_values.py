@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from projectai_lab import _checks
 from projectai_lab.errors import DesignError
 
 
@@ -71,9 +71,6 @@ def column(values: list[Any]) -> Any:
 def whole_number(name: str, value: Any, least: int) -> int:
     """Return a count; raise DesignError for what is none or too small."""
     try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool):
-        raise DesignError(f"{name} must be a whole number, {least} or more; got {value!r}")
-    return number
+        return _checks.whole_number(name, value, least)
+    except ValueError as error:
+        raise DesignError(str(error)) from None
