@@ -203,20 +203,11 @@ class Lab(LabClient):
         # The old one goes when the new one polls: a start that fails takes nothing away.
         old = self.workers.get(queue)
         worker: AnyWorker
+        own: dict[str, Any] = {"task_queue": queue, "log": self.attempts}
         if process:
-            worker = WorkerProcess.start(
-                self.config,
-                workflows,
-                activities,
-                ai,
-                task_queue=queue,
-                log=self.attempts,
-                **options,
-            )
+            worker = WorkerProcess.start(self.config, workflows, activities, ai, **own, **options)
         else:
-            worker = BackgroundWorker.start(
-                self._loop, self.config, spec, task_queue=queue, log=self.attempts, **options
-            )
+            worker = BackgroundWorker.start(self._loop, self.config, spec, **own, **options)
         self.workers[queue] = worker
         if old:
             old.close()
