@@ -18,7 +18,7 @@ import psutil
 import pytest
 from temporalio.service import RPCError
 
-from projectai_lab import Lab, LabConfig, WorkflowInput, load, tables
+from projectai_lab import Fault, FaultPlan, Lab, LabConfig, WorkflowInput, load, tables
 from projectai_lab.devserver import DevServer
 from projectai_lab.errors import (
     ConfigError,
@@ -406,6 +406,15 @@ def test_an_option_that_no_start_would_take_is_refused_at_once(
     with pytest.raises(TypeError, match=hint):
         opened(lab, Ask.run, "hi", warm_up=False, name="option", **{option: 5})
     assert not has_started(lab, "option-00000")()
+
+
+def test_a_fault_plan_that_would_strike_nothing_is_refused_before_anything_starts(
+    lab: Lab, worker: WorkerProcess
+) -> None:
+    misnamed = WorkflowInput("t", "u", faults=FaultPlan(rules=(Fault("fail", "simulate_ai"),)))
+    with pytest.raises(ValueError, match="names activity 'simulate_ai', which no worker"):
+        opened(lab, "ExampleWorkflow", misnamed, name="misnamed")
+    assert not has_started(lab, "misnamed-warm-up")()
 
 
 def test_options_of_the_start_reach_every_run(lab: Lab, worker: WorkerProcess) -> None:

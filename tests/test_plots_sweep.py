@@ -133,8 +133,8 @@ def test_many_numbers_make_an_axis_of_numbers_and_words_stay_words() -> None:
 def test_many_levels_of_which_one_is_no_number_stand_side_by_side(odd: Any) -> None:
     ax = plots.sweep(results([*range(8), odd]), "wait", "success")
     assert [one.get_text() for one in ax.get_xticklabels()][:8] == list("01234567")
-    [line] = [one for one in ax.get_lines() if len(one.get_xdata()) == 9]
-    assert np.asarray(line.get_xdata()).tolist() == list(range(9))
+    places = [np.asarray(one.get_xdata()).tolist() for one in ax.get_lines()]
+    assert list(range(9)) in places
 
 
 def test_missing_levels_and_open_runs_do_not_disturb() -> None:

@@ -23,7 +23,7 @@ from projectai_lab.histories._bar import Bar
 from projectai_lab.load._load import Load, measured
 from projectai_lab.load._schedule import not_negative_s
 from projectai_lab.load._sender import Sender
-from projectai_lab.models import Duration
+from projectai_lab.models import Duration, FaultPlan
 
 logger = logging.getLogger("projectai_lab")
 _LOOK_EVERY_S = 0.25
@@ -70,6 +70,8 @@ def measure(
         )
     kind, queue = workflow_type_of(workflow), task_queue or lab.task_queue
     lab._before_start(kind, queue)
+    for plan in _plans(inputs):
+        lab._check_faults(plan, queue)
     name = name or f"{facts['kind']}-{kind}-{uuid4().hex[:8]}"
     facts |= {"name": name, "workflow_type": kind, "max_in_flight": max_in_flight}
     facts |= {"namespace": lab.namespace, "clock": lab.clock or "unknown"}
@@ -132,6 +134,12 @@ def _check_options(options: Facts) -> None:
         near = difflib.get_close_matches(option, [*known, *_OWN_OPTIONS], 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise TypeError(f"neither a load nor start_workflow has an option {option!r}{hint}")
+
+
+def _plans(inputs: list[Any]) -> list[FaultPlan]:
+    """Return the fault plans of the inputs, one of those with equal rules."""
+    found = [getattr(one, "faults", None) for one in inputs]
+    return list({one.rules: one for one in found if isinstance(one, FaultPlan)}.values())
 
 
 async def _check(sender: Sender, inputs: list[Any]) -> None:

@@ -148,7 +148,7 @@ def check_name(name: Any) -> None:
         )
     if name in OF_RUNS:
         raise DesignError(
-            f"{name!r} is a column of every results table, so that no parameter can have this name: "
+            f"{name!r} is a column of every results table, so that no parameter can be called so: "
             f"rename the argument, or make it a field of a record, such as 'request.{name}'",
             parameter=name,
         )

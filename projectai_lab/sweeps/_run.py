@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
+from temporalio.client import Client
 
 from projectai_lab._connect import translated
 from projectai_lab._loop import Say
 from projectai_lab.client import workflow_type_of
 from projectai_lab.errors import DesignError, LabError, SweepError
 from projectai_lab.lab import Lab
-from projectai_lab.models import Duration, seconds
+from projectai_lab.models import Duration, FaultPlan, seconds
 from projectai_lab.sweeps._arguments import Arguments
 from projectai_lab.sweeps._bar import Display
 from projectai_lab.sweeps._carry import Carrier, Run
@@ -26,6 +29,7 @@ from projectai_lab.sweeps._sweep import Sweep
 from projectai_lab.sweeps._values import whole_number
 
 _OURS = ("id", "arg", "args", "id_reuse_policy", "id_conflict_policy", "result_type", "rpc_timeout")
+_NAMED = ("name", "base", "concurrency", "progress", "patience", "task_queue")
 _STOP_WITHIN_S = 10.0
 
 
@@ -51,9 +55,10 @@ def run(
     server's retention has removed are missing.
 
     `base` is the workflow's input, of which each run changes the parameters: a path may lead into
-    dataclasses and dicts of them (activities that `ExampleWorkflow` has in none begin with its
-    defaults). Of a workflow with plain arguments the parameters are their names, and `base` is a
-    dict of those that do not vary. A field or argument `seed` gets the run's seed.
+    dataclasses, dicts of them (activities that `ExampleWorkflow` has in none begin with its
+    defaults) and, by number, lists and tuples: `faults.rules.0.probability`. Of a workflow with
+    plain arguments the parameters are their names, and `base` is a dict of those that do not vary.
+    A field or argument `seed` gets the run's seed.
 
     At most `concurrency` runs are open at once. The bar shows runs by status and, of those open
     longest, how many retry or are stuck. While the server is away nothing is started; after
@@ -78,6 +83,8 @@ def run(
     made = _Made(lab, workflow, design, name, base)
     queue = task_queue or lab.task_queue
     lab._before_start(made.identity.workflow_type, queue)
+    for plan in made.plans():
+        lab._check_faults(plan, queue)
     sweep = _Sweeping(lab, made, {**options, "task_queue": queue}, patience_s)
     try:
         lab._loop.call(lambda say: sweep.carry(say, concurrency, progress))
@@ -104,6 +111,11 @@ class _Made:
         given = repr(workflow) if isinstance(workflow, str) else workflow.__qualname__
         more = "" if base is None else ", base=base"
         self.resume = f"sweeps.run(lab, {given}, design, name={name!r}{more})"
+
+    def plans(self) -> list[FaultPlan]:
+        """Return the fault plans of the runs' inputs, one of those with equal rules."""
+        found = [getattr(one, "faults", None) for run in self.runs for one in run.arguments[:1]]
+        return list({one.rules: one for one in found if isinstance(one, FaultPlan)}.values())
 
 
 class _Sweeping:
@@ -161,6 +173,17 @@ class _Sweeping:
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    for option in _OURS:
-        if option in options:
+    known = set(inspect.signature(Client.start_workflow).parameters) - {"self", "workflow"}
+    for option in options:
+        if option in _OURS:
             raise DesignError(f"{option}= follows from the design and cannot be given to a sweep")
+        if option in ("faults", "seed"):
+            raise DesignError(
+                f"{option}= stands in the input of a sweep's runs, so that it can be varied: "
+                "base=WorkflowInput(…, faults=FaultPlan(…)); an input of your own meets a plan in "
+                "its fields `faults: FaultPlan` and `seed: int`, the run method's first argument"
+            )
+        if option not in known:
+            near = difflib.get_close_matches(option, [*known, *_NAMED], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise DesignError(f"neither a sweep nor start_workflow has an option {option!r}{hint}")
