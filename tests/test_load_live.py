@@ -31,7 +31,6 @@ from projectai_lab.errors import (
 )
 from projectai_lab.load._run import _maker
 from projectai_lab.worker_process import WorkerProcess
-from projectai_lab.workflows import ExampleWorkflow
 from tests.load_workflows import Ask, answer
 from tests.zoo import Doomed, Sleeper, until
 
@@ -375,14 +374,6 @@ def test_a_virtual_clock_is_refused(lab: Lab) -> None:
         opened(lab, Ask.run, "hi")
 
 
-def test_a_rule_for_an_activity_that_no_worker_has_is_refused(lab: Lab) -> None:
-    lab.start_worker()
-    plan = FaultPlan(rules=(Fault("fail", "simulate_ai_cal"),))
-    with pytest.raises(ValueError, match=r"'simulate_ai_cal'.*did you mean 'simulate_ai_call'"):
-        opened(lab, ExampleWorkflow.run, WorkflowInput("hi", "u-1", faults=plan), name="rule")
-    assert not has_started(lab, "rule-warm-up")()
-
-
 def test_a_closed_lab_is_refused(lab: Lab) -> None:
     lab.close()
     with pytest.raises(LabClosedError):
@@ -415,6 +406,15 @@ def test_an_option_that_no_start_would_take_is_refused_at_once(
     with pytest.raises(TypeError, match=hint):
         opened(lab, Ask.run, "hi", warm_up=False, name="option", **{option: 5})
     assert not has_started(lab, "option-00000")()
+
+
+def test_a_fault_plan_that_would_strike_nothing_is_refused_before_anything_starts(
+    lab: Lab, worker: WorkerProcess
+) -> None:
+    misnamed = WorkflowInput("t", "u", faults=FaultPlan(rules=(Fault("fail", "simulate_ai"),)))
+    with pytest.raises(ValueError, match="names activity 'simulate_ai', which no worker"):
+        opened(lab, "ExampleWorkflow", misnamed, name="misnamed")
+    assert not has_started(lab, "misnamed-warm-up")()
 
 
 def test_options_of_the_start_reach_every_run(lab: Lab, worker: WorkerProcess) -> None:

@@ -129,6 +129,14 @@ def test_many_numbers_make_an_axis_of_numbers_and_words_stay_words() -> None:
     assert [tick.get_text() for tick in ax.get_xticklabels()] == words
 
 
+@pytest.mark.parametrize("odd", ["auto", None])
+def test_many_levels_of_which_one_is_no_number_stand_side_by_side(odd: Any) -> None:
+    ax = plots.sweep(results([*range(8), odd]), "wait", "success")
+    assert [one.get_text() for one in ax.get_xticklabels()][:8] == list("01234567")
+    places = [np.asarray(one.get_xdata()).tolist() for one in ax.get_lines()]
+    assert list(range(9)) in places
+
+
 def test_missing_levels_and_open_runs_do_not_disturb() -> None:
     runs = results([1, 2])
     runs.loc[:9, "success"] = pd.NA

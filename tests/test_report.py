@@ -26,6 +26,7 @@ from projectai_lab import (
     RetrySettings,
     WorkflowInput,
     latency,
+    plots,
     report,
     sweeps,
 )
@@ -33,6 +34,7 @@ from projectai_lab.errors import ReportError, TableError
 from projectai_lab.report._pairs import DIFFERS, FEW, HINT, NOTHING, compared, pairs
 from projectai_lab.report._points import points
 from projectai_lab.report._redo import lines, remade
+from projectai_lab.report._sentences import ranks
 from projectai_lab.report._study import Study, study_of
 from projectai_lab.sweeps import Sweep
 from projectai_lab.workflows import ExampleWorkflow
@@ -493,6 +495,33 @@ def test_short_names_are_used_only_where_they_tell_parameters_apart() -> None:
     assert list(study_of(made({MOST: [1, 2]}), None, None).parameters) == ["maximum_attempts"]
     taken = {"x.status": [1, 2], "x.seed": [1]}
     assert list(study_of(made(taken), None, None).parameters) == list(taken)
+
+
+@pytest.mark.parametrize("name", ["attempts", "duration", "n", "p50_s"])
+def test_a_parameter_named_as_a_figure_keeps_its_levels_beside_that_figure(name: str) -> None:
+    results = made({name: list(range(100, 109))}, replicates=7)
+    study = study_of(results, None, None)
+    [short] = study.parameters
+    table = points(study)
+    assert table[short].tolist() == list(range(100, 109))
+    other = made({"wait": list(range(100, 109))}, replicates=7)
+    plain = study_of(other, None, None)
+    pd.testing.assert_frame_equal(table.drop(columns=short), points(plain).drop(columns="wait"))
+    said = [line.replace(short, "wait") for line in ranks(study, table)]
+    assert said == ranks(plain, points(plain))
+    assert list(study.results.rename(columns=study.parameters).columns) == list(results.columns)
+
+
+def test_results_of_two_clocks_are_told_apart_after_they_were_put_together(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    here = sweep.results()
+    both = pd.concat([here, here.assign(clock="virtual")])
+    both.attrs = {}
+    with pytest.raises(TableError, match="several clocks"):
+        report.html(both, tmp_path)
+    with pytest.raises(TableError, match="several clocks"):
+        plots.sweep(both, "row", "duration_s")
 
 
 def test_a_design_of_lists_and_of_nothing_is_reported(tmp_path: Path) -> None:

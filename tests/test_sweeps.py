@@ -39,6 +39,7 @@ from tests.sweep_workflows import Ends, Outer, Plain, Structured
 
 CALL = "simulate_ai_call"
 FAILING, FIRST = f"faults.fail_first.{CALL}", f"retry.{CALL}.initial_interval"
+MISNAMED = WorkflowInput("text", "u-1", faults=FaultPlan(rules=(Fault("fail", CALL[:-1]),)))
 BASE = WorkflowInput("text", "u-1", faults=FaultPlan(latency=Latency(a=0)))
 
 
@@ -381,7 +382,10 @@ def test_names_that_begin_alike_are_two_sweeps(lab: Lab, name: str) -> None:
         ({"id_reuse_policy": 1}, DesignError, "id_reuse_policy= follows from the design"),
         ({"base": None}, DesignError, r"base=WorkflowInput\(…\)"),
         ({"base": WorkflowInput({1}, object())}, DesignError, "base=.* cannot be serialised"),
-        ({"concurency": 9}, TypeError, "has an option 'concurency'; did you mean 'concurrency'"),
+        ({"faults": FaultPlan()}, DesignError, r"faults= stands in the input of a sweep's runs"),
+        ({"seed": 3}, DesignError, "seed= stands in the input"),
+        ({"tsk_queue": "x"}, TypeError, "no.* option 'tsk_queue'; did you mean 'task_queue'"),
+        ({"base": MISNAMED}, ValueError, "names activity 'simulate_ai_cal', which no worker"),
         ({"patience": -1}, DesignError, "patience must be a timedelta or seconds, 0 or more; got"),
     ],
 )
@@ -391,6 +395,16 @@ def test_what_cannot_be_swept_is_refused_before_anything_starts(
     with pytest.raises(error, match=message):
         small(lab, name, **options)
     assert lab.list_workflows(f'WorkflowId STARTS_WITH "{name}"') == []
+
+
+def test_rules_of_a_fault_plan_are_swept_and_strike_as_each_run_says(lab: Lab, name: str) -> None:
+    rules = (Fault("fail", CALL, attempts=(1,), probability=0.0),)
+    base = WorkflowInput("text", "u-1", faults=FaultPlan(rules=rules, latency=Latency(a=0)))
+    design = sweeps.grid({"faults.rules.0.probability": [0.0, 1.0], FIRST: [0.01]}, replicates=2)
+    options: dict[str, Any] = {"base": base, "progress": False, "memo": None}
+    found = sweeps.run(lab, ExampleWorkflow.run, design, name=name, **options).results()
+    retries = found.groupby("faults.rules.0.probability")["n_retries"].agg(list).to_dict()
+    assert retries == {0.0: [0, 0], 1.0: [1, 1]}
 
 
 def test_one_bad_row_is_named_and_no_other_starts(lab: Lab, name: str) -> None:
@@ -408,13 +422,6 @@ def test_a_workflow_type_that_the_worker_does_not_know_is_refused(lab: Lab, name
     design = sweeps.grid({"text": ["a"]})
     with pytest.raises(WorkflowDefinitionError, match="has no Workflow Type 'Plain'"):
         sweeps.run(lab, Plain.run, design, name=name)
-
-
-def test_a_rule_for_an_activity_that_no_worker_has_is_refused(lab: Lab, name: str) -> None:
-    plan = FaultPlan(rules=(Fault("fail", "simulate_ai_cal"),))
-    with pytest.raises(ValueError, match=r"'simulate_ai_cal'.*did you mean 'simulate_ai_call'"):
-        small(lab, name, base=WorkflowInput("text", "u-1", faults=plan))
-    assert lab.list_workflows(f'WorkflowId STARTS_WITH "{name}"') == []
 
 
 def test_an_argument_over_the_servers_limit_is_named_by_its_run(lab: Lab, name: str) -> None:

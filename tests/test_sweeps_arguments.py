@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from projectai_lab import FaultPlan, RetrySettings, WorkflowInput
+from projectai_lab import Fault, FaultPlan, Latency, RetrySettings, WorkflowInput
 from projectai_lab.errors import DesignError
 from projectai_lab.sweeps._arguments import Arguments
 from projectai_lab.sweeps._checked import Planned
@@ -72,6 +72,22 @@ def test_a_key_of_a_dict_may_be_new_and_the_others_stay() -> None:
     found = request_of(faults__fail_probability__simulate_ai_call=0.2)
     assert found.faults.fail_probability == {"simulate_ai_call": 0.2}
     assert found.faults.fail_first == {"simulate_ai_call": 2}
+
+
+def ruled(**parameters: Any) -> Any:
+    rules = Fault("fail", probability=0.1), Fault("delay", delay=Latency(a=0.5))
+    base = WorkflowInput("t", "u", faults=FaultPlan(rules=rules))
+    return arguments(ExampleWorkflow.run, base, **parameters)[0]
+
+
+def test_a_number_leads_into_a_tuple_as_of_the_rules_of_a_fault_plan() -> None:
+    found = ruled(faults__rules__0__probability=0.7, faults__rules__1__delay__a=2.0)
+    assert found.faults.rules == (
+        Fault("fail", probability=0.7),
+        Fault("delay", delay=Latency(a=2.0)),
+    )
+    [listed] = arguments("Other", {"a": [1, {"b": 2}]}, a__1__b=3)
+    assert listed == {"a": [1, {"b": 3}]}
 
 
 def test_records_of_the_users_own_input_are_made_where_there_are_none() -> None:
@@ -141,6 +157,10 @@ def test_a_workflow_of_another_language_takes_its_base_as_it_is() -> None:
         (lambda: arguments(Plain.run, {"text": "a"}, tines=3), "no 'tines'; did you mean 'times'"),
         (lambda: arguments(Plain.run, "a", times=3), r"dict of the run method's arguments \(text"),
         (lambda: arguments("Other", {"a": 1}, b=3), "no 'b'; it has a"),
+        (lambda: arguments("Other", "text", b=3), "no 'b'; it has no named parts"),
+        (lambda: ruled(faults__rules__2__probability=1), r"no 'faults\.rules\.2'; did you mean"),
+        (lambda: ruled(faults__rules__probability=1), r"no 'faults\.rules\.probability'; did"),
+        (lambda: ruled(faults__rules__1__probability=2), r"row 3, .*probability must lie in 0 … 1"),
     ],
 )
 def test_what_leads_nowhere_is_named_with_what_is_near(

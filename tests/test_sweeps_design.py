@@ -208,3 +208,12 @@ def test_columns_of_one_kind_have_its_dtype_and_mixed_ones_keep_their_values() -
         *("int64", "float64", "str", "bool", "object"),
     ]
     assert made["any"].tolist() == [[1], None]
+
+
+@pytest.mark.parametrize("name", ["status", "result", "error", "workflow_id", "clock"])
+def test_a_parameter_named_as_a_column_of_the_results_is_refused_before_anything_runs(
+    name: str,
+) -> None:
+    with pytest.raises(DesignError, match=f"'{name}' is a column of every results table"):
+        sweeps.grid({name: [1, 2]})
+    assert f"request.{name}" in sweeps.grid({f"request.{name}": [1, 2]}).columns

@@ -44,10 +44,10 @@ def planned(
 
 
 def plans_of(inputs: Iterable[Any]) -> list[FaultPlan | None]:
-    """Return the plans that travel in inputs, each once; None where one has none."""
+    """Return the plans that travel in inputs, one of those with equal rules; None for none."""
     found = (getattr(one, "faults", None) for one in inputs)
     plans = (one if isinstance(one, FaultPlan) else None for one in found)
-    return list({id(one): one for one in plans}.values())
+    return list({one and one.rules: one for one in plans}.values())
 
 
 def check_names(plan: FaultPlan | None, known: Collection[str], task_queue: str) -> None:

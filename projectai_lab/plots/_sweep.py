@@ -87,9 +87,15 @@ def _numbers(column: pd.Series) -> bool:
 
 def _places(levels: list[Any]) -> Any:
     """Return where the levels stand: side by side, or many numbers by their size."""
-    if len(levels) > _MOST_STEPS and not isinstance(levels[0], str):
+    if _by_size(levels):
         return np.array(levels, dtype="float64")
     return np.arange(len(levels), dtype="float64")
+
+
+def _by_size(levels: list[Any]) -> bool:
+    """Whether levels are many, and numbers each of them: no word, no flag, nothing missing."""
+    numbers = pd.Series(levels, dtype=object).infer_objects()
+    return len(levels) > _MOST_STEPS and _numbers(numbers)
 
 
 def _gap(places: Any) -> float:
@@ -146,7 +152,7 @@ def _axes(
     ax: Axes, known: pd.DataFrame, xy: tuple[str, str], levels: list[Any], places: Any
 ) -> None:
     x, y = xy
-    if len(levels) <= _MOST_STEPS or isinstance(levels[0], str):
+    if not _by_size(levels):
         ax.set_xticks(places, [shorten(told(one), 24) for one in levels])
         ax.set_xlim(-0.5, len(levels) - 0.5)
     ax.set_xlabel(shorten(x, 80))

@@ -13,9 +13,15 @@ from projectai_lab._frames import clocks, need, one_clock
 from projectai_lab._secrets import Mask
 from projectai_lab.errors import ReportError
 from projectai_lab.models import ACTIVITY_TYPES
-from projectai_lab.sweeps import DESIGN_COLUMNS, Sweep, digest
+from projectai_lab.sweeps import DESIGN_COLUMNS, RESULT_COLUMNS, Sweep, digest
 
 RESULTS = ("workflow_id", "status", "success", "error", "duration_s", "n_attempts", "failure_type")
+FIGURES = (
+    *("planned", "ended", "success", "success_low", "success_high", "attempts"),
+    *("min_s", "p50_s", "p50_low_s", "p50_high_s", "p95_s", "p99_s", "max_s"),
+    *("duration", "run", "arm", "q", "n", "value_s", "low_s", "high_s"),
+)
+"""Columns that tables of the report, and those behind its figures, have beside parameters."""
 UNENDED = ("NOT_STARTED", "RUNNING", "PAUSED")
 MAKER = "sweeps.load(lab, name).results()"
 
@@ -114,8 +120,10 @@ def _short(paths: list[str]) -> list[str]:
     """Return names that a reader can tell apart: the last words of paths, or the whole."""
     bare = [[part for part in path.split(".") if part not in ACTIVITY_TYPES] for path in paths]
     last = [parts[-1] if parts else path for parts, path in zip(bare, paths, strict=True)]
-    taken = Counter([*last, *DESIGN_COLUMNS, *RESULTS, "result", "arm"])
-    return [one if taken[one] == 1 else path for one, path in zip(last, paths, strict=True)]
+    taken = Counter([*last, *DESIGN_COLUMNS, *RESULT_COLUMNS, *FIGURES])
+    short = [one if taken[one] == 1 else path for one, path in zip(last, paths, strict=True)]
+    # An argument may be called as a figure is, and has no longer name.
+    return [f"parameter {one}" if one in FIGURES else one for one in short]
 
 
 def _masked(frame: pd.DataFrame, mask: Mask) -> pd.DataFrame:

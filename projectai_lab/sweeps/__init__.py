@@ -7,6 +7,7 @@ name, the design's row and the replicate.
 
 from __future__ import annotations
 
+from projectai_lab.sweeps._design import OF_RUNS as RESULT_COLUMNS
 from projectai_lab.sweeps._design import OWN as DESIGN_COLUMNS
 from projectai_lab.sweeps._design import grid, sample
 from projectai_lab.sweeps._identity import digest
@@ -14,4 +15,4 @@ from projectai_lab.sweeps._load import load
 from projectai_lab.sweeps._run import run
 from projectai_lab.sweeps._sweep import Sweep
 
-__all__ = ["DESIGN_COLUMNS", "Sweep", "digest", "grid", "load", "run", "sample"]
+__all__ = ["DESIGN_COLUMNS", "RESULT_COLUMNS", "Sweep", "digest", "grid", "load", "run", "sample"]

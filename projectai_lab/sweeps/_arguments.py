@@ -120,8 +120,10 @@ class Arguments:
         elif isinstance(value, Mapping):
             known = {**(defaults if where else dict.fromkeys(self._names)), **value}
             hints = dict.fromkeys(tree, _value_hint(hint)) if where else self._hints
+        elif type(value) in (list, tuple):
+            known, hints = _places(value), {}
         else:
-            raise self._unknown(f"{where}.{next(iter(tree))}")
+            raise self._unknown(f"{where}.{next(iter(tree))}".lstrip("."))
         new = {}
         for name, change in tree.items():
             path = f"{where}.{name}".lstrip(".")
@@ -133,6 +135,8 @@ class Arguments:
                 continue
             below = defaults.get(name, {}) if not where else {}
             new[name] = self._changed(known.get(name), change, path, below, hints.get(name))
+        if type(value) in (list, tuple):
+            return type(value)({**known, **new}.values())
         return {**value, **new} if isinstance(value, Mapping) else dataclasses.replace(value, **new)
 
     def _unknown(self, path: str) -> DesignError:
@@ -141,7 +145,7 @@ class Arguments:
         told = (
             f"did you mean {' or '.join(map(repr, near))}?"
             if near
-            else "it has " + ", ".join(dict.fromkeys(one.partition(".")[0] for one in known))
+            else "it has " + (", ".join(dict.fromkeys(map(_head, known))) or "no named parts")
         )
         what = "the workflow's arguments have" if self._names else "the workflow's input has"
         return DesignError(f"{what} no {path!r}; {told}", parameter=path, near=near)
@@ -165,6 +169,15 @@ def _tree(given: Mapping[str, Any]) -> Tree:
             raise DesignError(f"{path!r} is a parameter, and so is a part of it")
         place[last] = _Leaf(value)
     return tree
+
+
+def _head(path: str) -> str:
+    return path.partition(".")[0]
+
+
+def _places(value: Any) -> dict[str, Any]:
+    """Return the items of a list or tuple by their numbers, as paths name them."""
+    return {str(place): one for place, one in enumerate(value)}
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -192,6 +205,8 @@ def _value_hint(hint: Any) -> Any:
 def _paths(value: Any, where: str, defaults: Mapping[str, Any]) -> Iterator[str]:
     """Yield the dotted paths of all that can be changed."""
     parts = value if isinstance(value, Mapping) else _fields(value)
+    if type(value) in (list, tuple):
+        parts = _places(value)
     for name, part in {**(defaults if isinstance(value, Mapping) else {}), **parts}.items():
         path = f"{where}.{name}".lstrip(".")
         yield path

@@ -111,7 +111,7 @@ class Carrier:
 
     async def _start(self, run: Run) -> None:
         """Start a run that nobody has started, however often and from wherever this is called."""
-        memo = {**self._options.get("memo", {}), MEMO: self._identity.memo(run.planned)}
+        memo = {**(self._options.get("memo") or {}), MEMO: self._identity.memo(run.planned)}
         if run.workflow_id == self._first:
             memo[MEMO_DESIGN] = self._identity.memo_design()
         try:

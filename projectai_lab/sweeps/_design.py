@@ -15,6 +15,12 @@ from projectai_lab.sweeps._values import column, plain, whole_number
 
 OWN = ("row", "replicate", "seed", "block", "order")
 """The columns that every design begins with."""
+OF_RUNS = (
+    *("workflow_id", "run_id", "status", "success", "result", "error"),
+    *("start_time", "close_time", "duration_s", "n_activities", "n_attempts", "n_retries"),
+    *("failure_type", "skipped_s", "clock"),
+)
+"""The columns that results have beside those of the design."""
 SCHEMA = "projectai_lab/design/1"
 # JSON numbers are exact to 2**53 in every language.
 _SEED_BITS = 53
@@ -139,6 +145,12 @@ def check_name(name: Any) -> None:
         raise DesignError(
             f"{name!r} is a column of every design: the seed of each run follows from the "
             "design's seed=, repetitions from replicates="
+        )
+    if name in OF_RUNS:
+        raise DesignError(
+            f"{name!r} is a column of every results table, so that no parameter can be called so: "
+            f"rename the argument, or make it a field of a record, such as 'request.{name}'",
+            parameter=name,
         )
 
 

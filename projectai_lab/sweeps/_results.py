@@ -12,6 +12,7 @@ from temporalio.api.enums.v1 import EventType
 
 from projectai_lab import tables
 from projectai_lab.histories import History
+from projectai_lab.sweeps._design import OF_RUNS
 
 if TYPE_CHECKING:
     from projectai_lab.sweeps._sweep import Sweep
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 SCHEMA = "projectai_lab/results/1"
 NOT_STARTED = "NOT_STARTED"
 _COMPLETED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
-_TIMES = ("start_time", "close_time", "duration_s")
-_COUNTS = ("n_activities", "n_attempts", "n_retries")
-_MORE = ("failure_type", "skipped_s")
+_OF_ENDS = ("success", "result", "error")
 
 
 def results(sweep: Sweep, found: Sequence[History]) -> pd.DataFrame:
@@ -29,14 +28,16 @@ def results(sweep: Sweep, found: Sequence[History]) -> pd.DataFrame:
     runs = tables.executions(found)
     ends = _ends(sweep, found, runs)
     both = sweep.design.assign(workflow_id=pd.array(sweep.workflow_ids, dtype="str"))
-    wanted = runs[["workflow_id", "run_id", "status", *_TIMES, *_COUNTS, *_MORE]]
+    wanted = runs[[name for name in OF_RUNS if name not in (*_OF_ENDS, "clock")]]
     both = both.merge(wanted.merge(ends, on="workflow_id"), on="workflow_id", how="left")
     both["status"] = _statuses(runs["status"].dtype, both["status"])
-    order = ["workflow_id", "run_id", "status", "success", "result", "error"]
-    both = both[[*sweep.design.columns, *order, *_TIMES, *_COUNTS, *_MORE]]
+    clock = runs.attrs["clock"] if len(runs) else sweep.clock or "unknown"
+    # A column too, since attrs do not survive `pd.concat` of sweeps on two clocks.
+    both["clock"] = pd.array([clock] * len(both), dtype="str")
+    both = both[[*sweep.design.columns, *OF_RUNS]]
     both.attrs = {
         "schema": SCHEMA,
-        "clock": runs.attrs["clock"] if len(runs) else sweep.clock or "unknown",
+        "clock": clock,
         "sweep": sweep.name,
         "made": sweep.design.attrs.get("made"),
         "workflow_type": sweep.workflow_type,

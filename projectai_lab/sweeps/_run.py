@@ -54,9 +54,10 @@ def run(
     server's retention has removed are missing.
 
     `base` is the workflow's input, of which each run changes the parameters: a path may lead into
-    dataclasses and dicts of them (activities that `ExampleWorkflow` has in none begin with its
-    defaults). Of a workflow with plain arguments the parameters are their names, and `base` is a
-    dict of those that do not vary. A field or argument `seed` gets the run's seed.
+    dataclasses, dicts of them (activities that `ExampleWorkflow` has in none begin with its
+    defaults) and, by number, lists and tuples: `faults.rules.0.probability`. Of a workflow with
+    plain arguments the parameters are their names, and `base` is a dict of those that do not vary.
+    A field or argument `seed` gets the run's seed.
 
     At most `concurrency` runs are open at once. The bar shows runs by status and, of those open
     longest, how many retry or are stuck. While the server is away nothing is started; after
@@ -165,7 +166,13 @@ class _Sweeping:
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    for option in _OURS:
-        if option in options:
+    for option in options:
+        if option in _OURS:
             raise DesignError(f"{option}= follows from the design and cannot be given to a sweep")
+        if option in ("faults", "seed"):
+            raise DesignError(
+                f"{option}= stands in the input of a sweep's runs, so that it can be varied: "
+                "base=WorkflowInput(…, faults=FaultPlan(…)); an input of your own meets a plan in "
+                "its fields `faults: FaultPlan` and `seed: int`, the run method's first argument"
+            )
     check_start_options(options, _OWN, "a sweep")

@@ -81,9 +81,9 @@ class Sweep:
         says so too (NA while open); result, as JSON text (the field `result` where it has one);
         error, the result's own or the failure of the run; start_time, close_time and duration_s
         by the server's clock; n_activities, n_attempts and n_retries as in `tables.executions`;
-        failure_type; skipped_s, idle time that a virtual clock skipped. A run that continued as new
-        or was reset counts by its latest run. `attrs` hold schema, clock, sweep and how the design
-        was made. `options` are those of `histories`.
+        failure_type; skipped_s, idle time that a virtual clock skipped; clock. A run that continued
+        as new or was reset counts by its latest run. `attrs` hold schema, clock, sweep and how the
+        design was made. `options` are those of `histories`.
 
         >>> sweep.results().groupby(sweep.parameters)["success"].mean()        # doctest: +SKIP
         """

@@ -31,7 +31,7 @@ def plain(name: str, value: Any) -> Any:
     if isinstance(value, bool | int | str):
         return value
     if isinstance(value, list | tuple):
-        return [plain(name, one) for one in value]
+        return [plain(f"{name}.{place}", one) for place, one in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: plain(name, one) for key, one in value.items()}
     raise DesignError(_refusal(name, value))
