@@ -62,13 +62,7 @@ def measure(
     """Run a load on a loop thread of its own; `facts` and the options say how it was made."""
     _check_options(options)
     kind, queue = workflow_type_of(workflow), task_queue or lab.task_queue
-    for plan in plans_of(inputs):
-        lab.check_start(kind, queue, plan)
-    if lab.clock == "virtual":
-        raise ConfigError(
-            "a load measures real time, and this Lab's virtual clock skips it: "
-            'open a Lab with clock="fast" or "default"'
-        )
+    _check_lab(lab, kind, queue, inputs)
     name = name or f"{facts['kind']}-{kind}-{uuid4().hex[:8]}"
     facts |= {"name": name, "workflow_type": kind, "max_in_flight": max_in_flight}
     facts |= {"namespace": lab.namespace, "clock": lab.clock or "unknown"}
@@ -119,6 +113,17 @@ def _interrupted(sender: Sender) -> str:
     rest = f" and {len(going) - _MOST_NAMED} more" if len(going) > _MOST_NAMED else ""
     named = ", ".join(going[:_MOST_NAMED])
     return f"{words}; {many(len(going), 'run')} had not ended and may go on: {named}{rest}"
+
+
+def _check_lab(lab: LabClient, kind: str, queue: str, inputs: list[Any]) -> None:
+    """Refuse a Lab on which the load would come to nothing, or would skip what it measures."""
+    for plan in plans_of(inputs):
+        lab.check_start(kind, queue, plan)
+    if lab.clock == "virtual":
+        raise ConfigError(
+            "a load measures real time, and this Lab's virtual clock skips it: "
+            'open a Lab with clock="fast" or "default"'
+        )
 
 
 def _check_options(options: Facts) -> None:

@@ -110,7 +110,13 @@ class Identity:
 
 
 def digest(design: pd.DataFrame) -> str:
-    """Return the digest of a design: 16 hexadecimal digits, the same for the same planned runs."""
+    """Return the digest of a design: 16 hexadecimal digits, the same for the same planned runs.
+
+    >>> from projectai_lab import sweeps
+    >>> one, other = (sweeps.grid({"data": ["a", "b"]}, seed=seed) for seed in (7, 8))
+    >>> sweeps.digest(one) == sweeps.digest(other)
+    False
+    """
     return _digest([list(design.columns), _rows(design)])
 
 
