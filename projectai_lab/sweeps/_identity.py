@@ -82,7 +82,7 @@ class Identity:
 
     @cached_property
     def memo_design(self) -> str:
-        """What `identity_of` makes the sweep of again; DesignError where no server would keep it."""
+        """What `identity_of` makes the sweep of; DesignError where no server would keep it."""
         attrs = {
             key: self.design.attrs[key] for key in ("seed", "made") if key in self.design.attrs
         }
