@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -284,6 +285,16 @@ def test_a_long_value_is_cut_in_the_memo_and_whole_in_the_design(lab: Lab, name:
     run = lab.get_workflow_handle(loaded.workflow_ids[0]).describe()
     assert len(lab.within(run.memo)["sweep"]["parameters"]["data"]) == 200
     assert len(loaded.summary) < 300
+
+
+def test_a_design_that_no_server_would_keep_is_refused_before_anything_starts(
+    lab: Lab, name: str
+) -> None:
+    draw = random.Random(3)
+    texts = [draw.randbytes(2000).hex() for _ in range(1200)]
+    with pytest.raises(DesignError, match=r"take \d\.\d MB compressed, .* keeps 2 MB with a run"):
+        sweeps.run(lab, ExampleWorkflow.run, sweeps.grid({"data": texts}), name=name, base=BASE)
+    assert lab.list_workflows(f'WorkflowId STARTS_WITH "{name}"') == []
 
 
 def test_runs_start_in_the_designs_order(lab: Lab, name: str) -> None:

@@ -217,3 +217,8 @@ def test_a_parameter_named_as_a_column_of_the_results_is_refused_before_anything
     with pytest.raises(DesignError, match=f"'{name}' is a column of every results table"):
         sweeps.grid({name: [1, 2]})
     assert f"request.{name}" in sweeps.grid({f"request.{name}": [1, 2]}).columns
+
+
+def test_the_call_is_told_while_a_reader_can_read_it() -> None:
+    assert "grid({'data': ['a', 'b']}" in sweeps.grid({"data": ["a", "b"]}).attrs["made"]
+    assert "made" not in sweeps.grid({"data": [f"{number:0100}" for number in range(50)]}).attrs

@@ -113,7 +113,7 @@ class Carrier:
         """Start a run that nobody has started, however often and from wherever this is called."""
         memo = {**(self._options.get("memo") or {}), MEMO: self._identity.memo(run.planned)}
         if run.workflow_id == self._first:
-            memo[MEMO_DESIGN] = self._identity.memo_design()
+            memo[MEMO_DESIGN] = self._identity.memo_design
         try:
             await self._client.start_workflow(
                 self._identity.workflow_type,

@@ -22,6 +22,8 @@ OF_RUNS = (
 )
 """The columns that results have beside those of the design."""
 SCHEMA = "projectai_lab/design/1"
+# Of a call that names a thousand texts a reader has nothing, and each copy of the design has it.
+_LONGEST_CALL = 4000
 # JSON numbers are exact to 2**53 in every language.
 _SEED_BITS = 53
 
@@ -102,7 +104,8 @@ def _planned(
         for order, row in enumerate(shuffle.permutation(len(points)).tolist(), block * len(points))
     ]
     made = f"sweeps.{call}, replicates={replicates}, seed={seed})"
-    return frame([*OWN, *names], rows, {"seed": seed, "made": made})
+    told = {"made": made} if len(made) <= _LONGEST_CALL else {}
+    return frame([*OWN, *names], rows, {"seed": seed, **told})
 
 
 def frame(

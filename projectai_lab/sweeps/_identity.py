@@ -28,6 +28,8 @@ from projectai_lab.sweeps._values import plain
 MEMO, MEMO_DESIGN = "sweep", "sweep_design"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LONG = 200
+# Temporal refuses memos of more than 2 MiB by default (limit.memoSize.error); the rest is small.
+_MOST_MEMO = 2_000_000
 _PARTS = {"design": "the design", "base": "the base input", "workflow_type": "the Workflow Type"}
 
 
@@ -78,8 +80,9 @@ class Identity:
             "digests": self.digests,
         }
 
+    @cached_property
     def memo_design(self) -> str:
-        """Return what `identity_of` makes the sweep of again."""
+        """What `identity_of` makes the sweep of; DesignError where no server would keep it."""
         attrs = {
             key: self.design.attrs[key] for key in ("seed", "made") if key in self.design.attrs
         }
@@ -87,7 +90,14 @@ class Identity:
             **{"columns": list(self.design.columns), "rows": _rows(self.design), "attrs": attrs},
             **{"base": self.base, "workflow_type": self.workflow_type},
         }
-        return base64.b64encode(zlib.compress(json.dumps(whole).encode(), 9)).decode()
+        packed = base64.b64encode(zlib.compress(json.dumps(whole).encode(), 9)).decode()
+        if len(packed) > _MOST_MEMO:
+            raise DesignError(
+                f"the design and its base take {len(packed) / 1e6:.1f} MB compressed, and a server "
+                f"keeps {_MOST_MEMO / 1e6:g} MB with a run: let its values be references to long "
+                "texts, such as numbers or file names, or make several sweeps of it"
+            )
+        return packed
 
     def check_same(self, memo: Mapping[str, Any], workflow_id: str) -> None:
         """Raise SweepError when a run of this name belongs to another sweep."""

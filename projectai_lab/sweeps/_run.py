@@ -101,6 +101,8 @@ class _Made:
         converter = lab.client.data_converter.payload_converter
         plain = plain_base(converter, arguments.base)
         self.identity = Identity(name, frame, plain, workflow_type, lab.clock)
+        # Now, before anything starts: whether the server can keep it.
+        _ = self.identity.memo_design
         ids = self.identity.workflow_ids()
         self.runs = [
             Run(workflow_id, one, arguments.of(one))
