@@ -91,9 +91,9 @@ class Fault:
     the Workflow Execution was started, or two UTC datetimes; an attempt is in it that the server
     started within it. All of it is the server's clock: under virtual time, that of the execution.
 
-    `probability` is drawn from seed, activity, attempt and `name`; rules without a name are told
-    apart by what they strike, so that another probability or effect keeps the luck, and rules that
-    are alike by their order.
+    `probability` is drawn from seed, activity, which call of it in its Workflow Execution this is
+    (first, second, …), attempt and `name`; rules without a name are told apart by what they strike,
+    so that another probability or effect keeps the luck, and rules that are alike by their order.
 
     >>> outage = Fault("fail", "*", window=(30, 90), error_type="Unavailable")
     >>> busy = Fault("rate_limit", "call_model", probability=0.2, next_retry_delay=2)

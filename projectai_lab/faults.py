@@ -47,13 +47,16 @@ def fate(
     activity_type: str,
     attempt: int,
     *,
+    call: int = 1,
     since_start_s: float | None = None,
     at: datetime | None = None,
 ) -> Fate:
     """Return what the plan holds for this attempt; the same arguments give the same fate.
 
     The Workflow Id plays no part: runs with the same seed meet the same faults, so that policies
-    can be compared under equal trouble. Give each replicate a seed of its own. A plan with windows
+    can be compared under equal trouble. Give each replicate a seed of its own. Where an execution
+    calls an activity several times, `call` counts them, and rules have luck anew in each; a plan's
+    own laws are those of `ExampleWorkflow`, which calls each activity once. A plan with windows
     asks when the attempt started: seconds since its Workflow Execution did, or the time.
 
     >>> plan = FaultPlan(fail_first={"simulate_ai_call": 1})
@@ -68,7 +71,9 @@ def fate(
     strikes = [*_of_own_laws(plan, luck, activity_type, attempt)]
     for name, rule in labelled(plan):
         if _may_strike(rule, activity_type, attempt, since_start_s, at):
-            strikes += _drawn(name, rule, random.Random(f"{seed}/{activity_type}/{attempt}/{name}"))
+            again = f"/{call}" if call > 1 else ""
+            luck_of = random.Random(f"{seed}/{activity_type}/{attempt}/{name}{again}")
+            strikes += _drawn(name, rule, luck_of)
     strikes.sort(key=lambda one: (one.fault.point == "end", ORDER.index(one.fault.kind)))
     failures = [one.message for one in strikes if one.fault.kind in ("fail", "rate_limit")]
     hangs = any(one.fault.kind == "hang" for one in strikes)

@@ -32,6 +32,7 @@ from projectai_lab import (
     RetrySettings,
     WorkflowInput,
     attempts,
+    faults,
     tables,
 )
 from projectai_lab._replay import replay
@@ -83,6 +84,26 @@ def tried(lab: Lab, handle: LabWorkflowHandle[Any]) -> pd.DataFrame:
 def answer(handle: LabWorkflowHandle[Any]) -> Any:
     """Return the result of a run that has ended."""
     return handle.result(timeout=PATIENCE_S)
+
+
+def test_each_call_of_an_activity_has_luck_of_its_own_and_the_same_under_the_same_seed(
+    lab: Lab,
+) -> None:
+    half = FaultPlan(rules=(Fault("fail", MODEL, attempts=(1,), probability=0.5),))
+
+    def struck(seed: int) -> list[int]:
+        """Return which calls failed at first."""
+        start = partial(lab.start_workflow, kinds.Waiting.run, [0.01] * 12)
+        handle = start(faults=half, seed=seed)
+        handle.result(timeout=PATIENCE_S)
+        calls = tried(lab, handle).groupby("scheduled_event_id", sort=True)["attempt"].max()
+        return [call for call, last in enumerate(calls, 1) if last > 1]
+
+    first, again, other = struck(7), struck(7), struck(8)
+    assert 0 < len(first) < 12
+    assert first == again != other
+    drawn = [faults.fate(half, 7, MODEL, 1, call=call).failure for call in range(1, 13)]
+    assert first == [call for call, failure in enumerate(drawn, 1) if failure]
 
 
 def test_the_users_own_activity_fails_as_the_rule_says_and_the_recorder_sees_it(lab: Lab) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
 
 from projectai_lab.faults import Fate, fate, labelled, sample
 from projectai_lab.models import Fault, FaultPlan, Latency
@@ -294,3 +295,20 @@ def test_a_pareto_latency_is_never_below_its_least_and_has_a_heavy_tail() -> Non
     share = sum(value > 1 for value in values) / len(values)
     exact = (0.1 / 1) ** 1.5
     assert share == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / len(values)))
+
+
+def test_calls_of_one_execution_meet_a_rule_independently_of_each_other() -> None:
+    plan = FaultPlan(rules=(Fault("fail", "mine", probability=0.3),))
+    struck = [
+        [fate(plan, seed, "mine", 1, call=call).failure is not None for call in (1, 2)]
+        for seed in range(4000)
+    ]
+    both, first, second = (
+        sum(all(one) for one in struck),
+        sum(one[0] for one in struck),
+        sum(one[1] for one in struck),
+    )
+    assert binomtest(first, 4000, 0.3).pvalue > 1e-4
+    assert binomtest(second, 4000, 0.3).pvalue > 1e-4
+    assert binomtest(both, 4000, 0.09).pvalue > 1e-4
+    assert fate(plan, 7, "mine", 1, call=1) == fate(plan, 7, "mine", 1)

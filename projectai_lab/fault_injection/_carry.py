@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,13 +49,15 @@ class Carried:
     """What an activity is told: plan, seed and, on the clock of the execution, the times it needs.
 
     `since` is when its first Workflow Task was started; `now`, for a Local Activity, whose own
-    times are the worker's, when the workflow scheduled it.
+    times are the worker's, when the workflow scheduled it. `call` counts the calls of one activity
+    type by one execution, from 1.
     """
 
     plan: FaultPlan
     seed: int
     since: datetime | None = None
     now: datetime | None = None
+    call: int = 1
 
     @classmethod
     def of(cls, headers: Mapping[str, Payload]) -> Carried | None:
@@ -147,6 +150,10 @@ def _facts(headers: Mapping[str, Payload], args: Sequence[Any]) -> Facts | None:
 class _CarryOut(WorkflowOutboundInterceptor):
     _facts: Facts | None = None
 
+    def __init__(self, next: WorkflowOutboundInterceptor) -> None:
+        super().__init__(next)
+        self._calls: Counter[str] = Counter()
+
     @property
     def facts(self) -> Facts | None:
         """The plan; a Signal sent with the start is handled before the run method begins."""
@@ -159,11 +166,11 @@ class _CarryOut(WorkflowOutboundInterceptor):
         self._facts = facts
 
     def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:
-        self._add(input)
+        self._add(input, call=self._count(input.activity))
         return super().start_activity(input)
 
     def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:
-        self._add(input, now=workflow.now())
+        self._add(input, call=self._count(input.activity), now=workflow.now())
         return super().start_local_activity(input)
 
     async def start_child_workflow(
@@ -177,7 +184,12 @@ class _CarryOut(WorkflowOutboundInterceptor):
         self._add(input)
         super().continue_as_new(input)
 
-    def _add(self, input: Any, **changes: datetime | None) -> None:
+    def _count(self, activity: str) -> int | None:
+        """Return which call of the activity this is, None for the first."""
+        self._calls[activity] += 1
+        return self._calls[activity] if self._calls[activity] > 1 else None
+
+    def _add(self, input: Any, **changes: datetime | int | None) -> None:
         facts = self.facts
         if facts is not None:
             told = {k: v for k, v in {**facts, **changes}.items() if v is not None}

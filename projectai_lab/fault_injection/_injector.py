@@ -160,7 +160,13 @@ def here(carried: Carried, info: activity.Info) -> Fate:
     at = _started(carried, info)
     since = None if carried.since is None else (at - carried.since).total_seconds()
     return fate(
-        carried.plan, carried.seed, info.activity_type, info.attempt, since_start_s=since, at=at
+        carried.plan,
+        carried.seed,
+        info.activity_type,
+        info.attempt,
+        call=carried.call,
+        since_start_s=since,
+        at=at,
     )
 
 
