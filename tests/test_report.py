@@ -208,6 +208,16 @@ def test_results_from_a_file_are_reported_without_a_server(sweep: Sweep, tmp_pat
     assert len(read(report.html(loaded, tmp_path / "bare.html")).all("img")) == 4
 
 
+def test_the_results_that_a_page_offers_as_csv_make_the_page_again(tmp_path: Path) -> None:
+    results = made({MOST: [1, 2]})
+    first = read(report.html(results, tmp_path / "first.html"))
+    table = first.downloads()["policies-1-results.csv"]
+    again = read(report.html(pd.read_csv(io.StringIO(table)), tmp_path))
+    for words in ("40 of 40 planned runs ended", "first start 2026-01-02 00:00:00 UTC"):
+        assert words in first.text
+        assert words in again.text
+
+
 def test_runs_that_did_not_end_are_counted_and_in_no_share(tmp_path: Path) -> None:
     results = made({MOST: [1, 2]}, replicates=10)
     results.loc[:4, "status"] = "RUNNING"

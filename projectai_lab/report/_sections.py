@@ -200,7 +200,8 @@ def _ordered(results: pd.DataFrame, name: str) -> list[Any]:
 
 
 def _when(time: Any) -> str | None:
-    return None if pd.isna(time) else f"{time:%Y-%m-%d %H:%M:%S} UTC (server)"
+    # As text, where the results were read from a CSV.
+    return None if pd.isna(time) else f"{pd.Timestamp(time):%Y-%m-%d %H:%M:%S} UTC (server)"
 
 
 def redo(study: Study, table: pd.DataFrame, found: pd.DataFrame) -> str:
