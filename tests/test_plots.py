@@ -683,6 +683,15 @@ def test_latency_of_a_named_column_and_group() -> None:
     assert ax.get_title(loc="left") == "Latency by workflow_id, activity_type"
 
 
+def test_latency_draws_a_group_whose_name_is_missing() -> None:
+    table = pd.DataFrame(
+        {"total_s": [0.1, 0.2] * 8, "p": [1.0, None] * 8, "r": ["a", "a", "b", "b"] * 4}
+    )
+    ax = plots.latency(table, column="total_s", by=["p", "r"])
+    labels = [str(line.get_label()) for line in ax.get_lines()]
+    assert sum("n = 4" in label for label in labels) == 4
+
+
 def test_latency_without_values_says_so() -> None:
     table = spread(("a", np.array([0.1])))
     table["total_s"] = np.nan

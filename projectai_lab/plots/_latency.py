@@ -61,20 +61,22 @@ def latency(
     if known.empty:
         words = f"{column} holds no values" if len(df) else "the table is empty"
         return say(ax, f"No latencies to draw: {words}.\nThe table comes from {ACTIVITIES}")
-    marks = percentiles(known, column, by=keys, q=tuple(_MARKS)).set_index([*keys, "q"])
+    marks = percentiles(known, column, by=keys, q=tuple(_MARKS))
     groups = list(known.groupby(keys, observed=True, dropna=False))
     ax = open_axes(ax, 3.8 + 0.12 * len(groups))
     lowest = time_axis(ax, known[column], column, clock_words(df))
     handles = []
-    for place, (key, part) in enumerate(groups):
+    # In the order of the groups; a lookup by key would not find one that is NA.
+    marks_of = (one for _, one in marks.groupby(keys, observed=True, dropna=False, sort=False))
+    for place, ((key, part), of_key) in enumerate(zip(groups, marks_of, strict=True)):
         style = {
             "color": PALETTE[place % len(PALETTE)],
             "linestyle": LINES[place // len(PALETTE) % 4],
         }
-        levels = marks.loc[key].to_dict("index")
+        levels = of_key.set_index("q").to_dict("index")
         handles.append(_draw(ax, part[column], levels, lowest, _label(key, levels), style, tail))
     _share_axis(ax, len(known) if tail else None)
-    found = [q for q in _MARKS if marks.xs(q, level="q")["value_s"].notna().any()]
+    found = [q for q in _MARKS if marks.loc[marks["q"] == q, "value_s"].notna().any()]
     _head(ax, f"Latency by {', '.join(keys)}", handles, found)
     return ax
 
