@@ -122,8 +122,8 @@ class Fault:
             raise ValueError(f"Fault.probability must lie in 0 … 1, got {self.probability}")
         if self.point not in POINTS:
             raise ValueError(f'Fault.point must be "start" or "end", got {self.point!r}')
-        for name in ("attempts", "window"):
-            object.__setattr__(self, name, _CHECKED[name](getattr(self, name)))
+        object.__setattr__(self, "attempts", _attempts(self.attempts))
+        object.__setattr__(self, "window", _window(self.window))
         _check_effects(self)
         if self.kind in ("fail", "rate_limit") and not self.error_type:
             usual = "RateLimited" if self.kind == "rate_limit" else "InjectedFault"
@@ -182,9 +182,6 @@ def _window(given: Any) -> tuple[Any, Any] | None:
     if not fine:
         raise ValueError(f"Fault.window must be 0 <= from < to, got {given[0]} and {given[1]}")
     return low, high
-
-
-_CHECKED: dict[str, Any] = {"attempts": _attempts, "window": _window}
 
 
 def _check_effects(fault: Fault) -> None:

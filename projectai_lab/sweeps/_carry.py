@@ -48,7 +48,6 @@ class Progress:
     total: int
     ended: Counter[str] = field(default_factory=Counter)
     open: dict[str, float] = field(default_factory=dict)
-    started: int = 0
 
     def __str__(self) -> str:
         done = self.ended.total()
@@ -124,7 +123,6 @@ class Carrier:
                 rpc_timeout=_RPC_TIMEOUT,
                 **{**self._options, "memo": memo},
             )
-            self.progress.started += 1
         except WorkflowAlreadyStartedError:
             # By another kernel, or by us when the answer was lost: what the listing did not show.
             await self._check_ours(run)

@@ -19,7 +19,6 @@ _PAGE, _RPC_TIMEOUT = 500, timedelta(seconds=3 * ANSWER_WITHIN_S)
 class Found(NamedTuple):
     """One run that the server has: the latest under its Workflow Id."""
 
-    run_id: str
     status: WorkflowExecutionStatus
     memo: dict[str, Any]
     memo_design: str | None
@@ -44,7 +43,7 @@ async def listed(client: Client, name: str) -> dict[str, Found]:
                 )
             design = await _decoded(client, run.raw_info, MEMO_DESIGN)
             status = run.status or WorkflowExecutionStatus.RUNNING
-            found[run.id] = Found(run.run_id, status, memo, design)
+            found[run.id] = Found(status, memo, design)
     return found
 
 
