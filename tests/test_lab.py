@@ -156,13 +156,13 @@ def test_a_queue_that_another_worker_polls_is_told(
         identity = first.worker.identity
 
         def told() -> list[str]:
+            # The Lab before this one may be told of too, while its last heartbeat is young.
             with Lab.connect(config):
-                return [line for line in zoo.told(caplog) if "another worker already" in line]
+                return [line for line in zoo.told(caplog) if identity in line]
 
         # Heard of by its heartbeat, which comes within a second.
         (line,) = zoo.until(told)
     assert line.startswith(f"Task Queue {config.task_queue!r} has another worker already")
-    assert identity in line
     assert "TEMPORAL_TASK_QUEUE" in line
 
 
