@@ -9,19 +9,22 @@ NEEDS_PYTHON := make: '$(PYTHON)' is missing or older than Python 3.11; try PYTH
 NEEDS_VENV := make: '$(PYTHON)' has no venv; on Debian and Ubuntu: apt-get install python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab bench lint format clean
+.PHONY: help demo test lab dashboard bench lint format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## Run the quickstart notebook on an embedded Temporal server; print what came out
 	@$(BIN)/projectai-lab demo
 
 test: lint ## Lint, types and the whole test suite; ARGS="-k retries" goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lab: $(STAMP) ## Open JupyterLab on the notebooks; ARGS="--no-browser" goes to it
 	@$(BIN)/python -m jupyterlab notebooks $(ARGS)
+
+dashboard: $(STAMP) ## Serve the console notebook as a web page; ARGS="--no-browser" goes to Voilà
+	@$(BIN)/python -m voila notebooks/90_console.ipynb --strip_sources=True $(ARGS)
 
 bench: $(STAMP) ## Print the benchmark table; every ratio is measured in this run
 	@$(BIN)/python -m tests.bench

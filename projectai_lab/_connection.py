@@ -27,6 +27,7 @@ class Connection:
         self.config = config
         self.ui_url = _guess_ui_url(config.address)
         self.clock: str | None = None
+        self._farewells: dict[object, Callable[[], None]] = {}
 
     @classmethod
     def connect(cls, config: LabConfig | None = None) -> Self:
@@ -66,9 +67,20 @@ class Connection:
         """The thread that the blocking calls run on."""
         return self._loop
 
+    def before_close(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Have `call` made first when this closes; what is returned takes that back."""
+        key = object()
+        self._farewells[key] = call
+        return lambda: self._farewells.pop(key, None) and None
+
     def close(self) -> None:
         """Close the connection's loop; the server goes on. Closing twice is harmless."""
+        self._say_farewell()
         self._loop.close()
+
+    def _say_farewell(self) -> None:
+        while self._farewells:
+            self._farewells.popitem()[1]()
 
     def __enter__(self) -> Self:
         return self

@@ -100,6 +100,23 @@ class LoopThread:
 
         return self.call(without_notes)
 
+    def spawn(self, make: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+        """Run a coroutine function on the loop and go on; what is returned cancels it.
+
+        It may be called on any thread, often, and after `close`.
+        """
+        if self.closed:
+            raise LabClosedError("the Lab is closed: open a new one with Lab.open()")
+        tasks: list[asyncio.Task[None]] = []
+        self._loop.call_soon_threadsafe(lambda: tasks.append(self._loop.create_task(make())))
+
+        def stop() -> None:
+            # After `close` nothing of it runs any more.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_cancel, tasks)
+
+        return stop
+
     def iterate(self, make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
         """Yield what an async generator yields that runs on the loop; each step is guarded."""
 

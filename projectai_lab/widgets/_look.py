@@ -1,0 +1,92 @@
+"""How every panel looks: one style sheet, a table, a badge, a message; all text escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+# The colours of the notebook's theme where there is one, so that both of JupyterLab's are served;
+# the fallbacks are for pages without a theme (nbconvert, Voilà's plain one, a saved report).
+STYLE = """
+.plab{font-size:13px;line-height:1.5;color:var(--jp-content-font-color1,inherit)}
+.plab table{border-collapse:collapse;margin:.3em 0;width:auto;border:0}
+.plab th,.plab td{text-align:left;padding:.15em .9em .15em 0;border:0;vertical-align:top;
+overflow-wrap:anywhere}
+.plab thead th{border-bottom:1px solid var(--jp-border-color1,#9e9e9e);font-weight:600}
+.plab td.num,.plab th.num{text-align:right;font-variant-numeric:tabular-nums}
+.plab code{font-family:var(--jp-code-font-family,monospace);overflow-wrap:anywhere}
+.plab .wide{overflow-x:auto;max-width:100%}
+.plab .dim{color:var(--jp-content-font-color2,inherit);opacity:.85}
+.plab .error{border-left:3px solid #D55E00;padding-left:.5em}
+.plab .note{border-left:3px solid #0072B2;padding-left:.5em}
+.plab .badge{border:1px solid currentColor;border-radius:3px;padding:0 .4em;white-space:nowrap}
+.plab .badge::before{content:"";display:inline-block;width:.6em;height:.6em;border-radius:50%;
+margin-right:.4em;background:var(--dot)}
+"""
+
+# A dot of colour beside the word: nobody has to tell a status by its colour.
+_DOTS = {
+    "RUNNING": "#0072B2",
+    "COMPLETED": "#009E73",
+    "FAILED": "#D55E00",
+    "TERMINATED": "#D55E00",
+    "TIMED_OUT": "#E69F00",
+    "CANCELED": "#999999",
+    "CONTINUED_AS_NEW": "#56B4E9",
+}
+
+
+class Html(str):
+    """Text that is HTML already; all other text is escaped where it is shown."""
+
+
+def text(value: object) -> str:
+    """Return a value as HTML: escaped, unless it is `Html`; None is an empty place."""
+    if isinstance(value, Html):
+        return str(value)
+    return "" if value is None else escape(str(value))
+
+
+def block(*parts: object) -> Html:
+    """Return parts below each other in a block of the panel's style."""
+    return Html('<div class="plab">' + "".join(map(text, parts)) + "</div>")
+
+
+def badge(status: str) -> Html:
+    """Return a status as a word with a dot of its colour."""
+    return Html(
+        f'<span class="badge" style="--dot:{_DOTS.get(status, "#56B4E9")}">{escape(status)}</span>'
+    )
+
+
+def message(words: object, kind: str = "note") -> Html:
+    """Return a line that stands out: a note, or an error that screen readers speak at once."""
+    role = "alert" if kind == "error" else "status"
+    return Html(f'<div class="{kind}" role="{role}">{text(words)}</div>')
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    caption: str = "",
+    numbers: Iterable[str] = (),
+) -> Html:
+    """Return a table that scrolls sideways where it is too wide; `numbers` align right."""
+    right = {n for n, column in enumerate(columns) if column in set(numbers)}
+
+    def cell(tag: str, n: int, value: object) -> str:
+        scope = ' scope="col"' if tag == "th" else ""
+        number = ' class="num"' if n in right else ""
+        return f"<{tag}{scope}{number}>{text(value)}</{tag}>"
+
+    head = "".join(cell("th", n, column) for n, column in enumerate(columns))
+    body = "".join(
+        "<tr>" + "".join(cell("td", n, value) for n, value in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return Html(
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption or "table")}">'
+        f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

@@ -1,0 +1,62 @@
+"""`Ticker`: looks at a server every so often, on the Lab's loop, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from temporalio.service import RPCError
+
+from projectai_lab._loop import LoopThread
+from projectai_lab.errors import LabError
+
+logger = logging.getLogger("projectai_lab")
+T = TypeVar("T")
+
+
+class Ticker(Generic[T]):
+    """One look at a time, each `seconds` after the one before began, or at once when it took more.
+
+    A look that fails is tried again; `say` is told why, and None when one works again. `paused`
+    holds the looks back.
+    """
+
+    def __init__(
+        self,
+        loop: LoopThread,
+        seconds: float,
+        look: Callable[[], Awaitable[T]],
+        show: Callable[[T], None],
+        say: Callable[[str | None], None],
+    ) -> None:
+        self.seconds = seconds
+        self.paused = False
+        self.looks = 0
+        self._trouble: str | None = None
+        self._look, self._show, self._say = look, show, say
+        self.stop = loop.spawn(self._go_on)
+
+    async def _go_on(self) -> None:
+        while True:
+            due = time.monotonic() + self.seconds
+            if not self.paused:
+                await self._once()
+            await asyncio.sleep(max(0.01, due - time.monotonic()))
+
+    async def _once(self) -> None:
+        try:
+            seen = await self._look()
+        except (RPCError, LabError, OSError, TimeoutError) as error:
+            self._tell(str(error) or type(error).__name__)
+            return
+        self._tell(None)
+        self.looks += 1
+        self._show(seen)
+
+    def _tell(self, trouble: str | None) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._say(trouble)

@@ -1,0 +1,172 @@
+"""What every panel does: all forms at once, ticks that stop, one panel a run of a cell."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import ipywidgets
+import pytest
+from temporalio.service import RPCError, RPCStatusCode
+
+from projectai_lab.config import LabConfig
+from projectai_lab.errors import LabClosedError
+from projectai_lab.lab import Lab
+from projectai_lab.widgets import _panel
+from projectai_lab.widgets._look import Html, badge, block, message, table, text
+from projectai_lab.widgets._panel import Panel, style
+from tests import zoo
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
+
+
+class Count(Panel):
+    """Counts its looks, as the smallest panel that there can be."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab)
+        self.seen = 0
+        self.fails: Exception | None = None
+        self.button = ipywidgets.Button(description="go")
+        self.view.children = [style(), self.notice, self.button]
+        self.ticker = self.every(0.01, self.look, self.show)
+
+    async def look(self) -> int:
+        """Ask the server something, or fail as told."""
+        if self.fails:
+            raise self.fails
+        return (await self._connection.client.count_workflows("")).count  # type: ignore[union-attr]
+
+    def show(self, _: int) -> None:
+        """Take note of a look."""
+        self.seen += 1
+
+    def facts_html(self) -> Html:
+        """Return the number of looks."""
+        return block(f"{self.seen} looks")
+
+    def facts_text(self) -> str:
+        """Return the number of looks."""
+        return f"{self.seen} looks"
+
+
+def test_a_panel_offers_widget_page_and_text_at_once(lab: Lab) -> None:
+    with Count(lab) as panel:
+        zoo.until(lambda: panel.seen)
+        bundle = panel._repr_mimebundle_()
+        assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == panel.view.model_id
+        assert " looks</div>" in bundle["text/html"]
+        assert bundle["text/html"].startswith("<style>")
+        assert bundle["text/plain"].endswith(" looks")
+
+
+def test_a_panel_looks_again_and_again_until_it_is_closed(lab: Lab) -> None:
+    panel = Count(lab)
+    zoo.until(lambda: panel.seen > 3)
+    panel.close()
+    panel.close()
+    seen = panel.seen
+    lab.execute_workflow("ExampleWorkflow", {"data": "x", "user_id": "u"}, timeout=30)
+    assert panel.seen == seen
+    assert panel.button.disabled
+
+
+def test_a_panel_closes_with_its_lab(config: LabConfig) -> None:
+    with Lab.connect(config) as lab:
+        panel = Count(lab)
+        zoo.until(lambda: panel.seen)
+    assert panel.closed
+    assert panel.button.disabled
+    with pytest.raises(LabClosedError, match=r"open a new one with Lab\.open"):
+        Count(lab)
+
+
+def test_a_panel_that_closed_first_is_forgotten_by_the_lab(lab: Lab) -> None:
+    before = len(lab._farewells)
+    panel = Count(lab)
+    assert len(lab._farewells) == before + 1
+    panel.close()
+    assert len(lab._farewells) == before
+
+
+def test_a_look_that_fails_is_told_and_the_next_that_works_takes_it_back(lab: Lab) -> None:
+    with Count(lab) as panel:
+        panel.fails = RPCError(f"away {HOSTILE}", RPCStatusCode.UNAVAILABLE, b"")
+        zoo.until(lambda: panel.notice.value)
+        assert 'role="alert"' in panel.notice.value
+        assert "away &lt;script&gt;" in panel.notice.value
+        panel.fails = None
+        zoo.until(lambda: not panel.notice.value)
+
+
+def test_a_look_waits_for_nobody_who_holds_the_lock_and_calls_the_lab(lab: Lab) -> None:
+    with Count(lab) as panel, panel.lock:
+        looks = panel.ticker.looks
+        zoo.until(lambda: panel.ticker.looks > looks + 2)
+        assert lab.count_workflows("").count >= 0
+
+
+def test_a_pause_holds_the_looks_back(lab: Lab) -> None:
+    with Count(lab) as panel:
+        zoo.until(lambda: panel.seen)
+        panel.ticker.paused = True
+
+        async def settled() -> int:
+            await asyncio.sleep(0.1)
+            return panel.ticker.looks
+
+        looks = lab.loop.run(settled)
+        assert lab.loop.run(settled) == looks
+        panel.ticker.paused = False
+        zoo.until(lambda: panel.ticker.looks > looks)
+
+
+class Shell:
+    """Stands for IPython's shell: which cell runs, for the how-many-th time."""
+
+    def __init__(self) -> None:
+        self.execution_count = 1
+        self.cell = "a"
+
+    def get_parent(self) -> dict[str, Any]:
+        """Return the request that runs."""
+        return {"metadata": {"cellId": self.cell}}
+
+
+def test_the_next_run_of_a_cell_closes_the_panels_of_the_one_before(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = Shell()
+    monkeypatch.setattr(_panel, "get_ipython", lambda: shell)
+    first, beside = Count(lab), Count(lab)
+    shell.cell = "b"
+    elsewhere = Count(lab)
+    assert [first.closed, beside.closed] == [False, False]
+    shell.cell, shell.execution_count = "a", 2
+    again = Count(lab)
+    closed = [panel.closed for panel in (first, beside, elsewhere, again)]
+    assert closed == [True, True, False, False]
+    assert first.view.comm is None
+    for panel in (again, elsewhere):
+        panel.close()
+
+
+def test_all_text_is_escaped_and_html_is_not() -> None:
+    shown = block(
+        table([HOSTILE], [[HOSTILE], [badge(HOSTILE)]], caption=HOSTILE),
+        message(HOSTILE),
+        HOSTILE,
+        Html("<b>fine</b>"),
+    )
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert shown.count("&lt;script&gt;") == 7
+    assert "<b>fine</b>" in shown
+    assert (text(None), text(3), text(Html("<i>"))) == ("", "3", "<i>")
+
+
+def test_a_table_marks_its_head_and_aligns_numbers() -> None:
+    shown = table(["name", "n"], [["a", 1]], caption="two", numbers=["n"])
+    assert '<th scope="col">name</th><th scope="col" class="num">n</th>' in shown
+    assert '<td>a</td><td class="num">1</td>' in shown
+    assert 'aria-label="two"' in shown
