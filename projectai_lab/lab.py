@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import difflib
 import os
 import weakref
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from temporalio.client import Client
 
 from projectai_lab import _html
+from projectai_lab._checks import did_you_mean
 from projectai_lab._connect import connect
 from projectai_lab._loop import LoopThread, logger
 from projectai_lab._time_skipping import skipping
@@ -241,8 +241,7 @@ class Lab(LabClient):
         if not isinstance(worker, BackgroundWorker) or workflow_type in worker.spec.workflows:
             return
         known = list(worker.spec.workflows)
-        near = difflib.get_close_matches(workflow_type, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(known)}."
+        hint = did_you_mean(workflow_type, known) or f"it knows {', '.join(known)}."
         raise WorkflowDefinitionError(
             f"the worker on Task Queue {task_queue!r} has no Workflow Type {workflow_type!r}; "
             f"{hint} Register it: lab.start_worker(workflows=[…])"

@@ -50,7 +50,7 @@ LAW: dict[str, set[str]] = {
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
     "histories": {"errors", "tables", "_atomic", "_bar", "_connect", "_lazy", "_words"},
-    "_calls": {"errors", "_connect"},
+    "_calls": {"errors", "_checks", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
     "handle": {
         "errors", "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles",
@@ -74,7 +74,7 @@ LAW: dict[str, set[str]] = {
     "lab": {
         "errors", "config", "models", "histories", "attempts", "activities", "workflows", "client",
         "devserver", "worker", "worker_spec", "worker_process", "_loop", "_html", "_connect",
-        "_troubles", "_time_skipping", "fault_injection",
+        "_troubles", "_time_skipping", "fault_injection", "_checks",
     },
     "controller": {
         "errors", "config", "models", "client", "workflows", "_loop", "_connect", "_troubles",
@@ -114,10 +114,10 @@ LAW: dict[str, set[str]] = {
         "errors", "models", "lab", "client", "handle", "workflows", "histories", "tables", "plots",
         "retries", "latency", "_connection", "_lazy", "_loop", "_words", "_html",
     },
-    "_notebook_files": {"errors"},
+    "_notebook_files": {"errors", "_checks"},
     "notebooks": {"errors", "_notebook_files"},
     "regression": {
-        "errors", "histories", "retries", "latency", "notebooks", "_frames", "_replay",
+        "errors", "histories", "retries", "latency", "notebooks", "_checks", "_frames", "_replay",
         "_notebook_files",
     },
     "pytest_plugin": {"regression"},
