@@ -63,7 +63,7 @@ LAW: dict[str, set[str]] = {
     "_verdict": set(),
     "attempts": {"errors", "_verdict"},
     "attempt_poll": {"attempts", "_connect", "_loop"},
-    "worker_spec": {"errors", "activities", "workflows"},
+    "worker_spec": {"errors", "activities", "workflows", "_checks"},
     "worker": {
         "errors", "config", "models", "attempts", "worker_spec", "fault_injection",
         "_loop", "_html", "_connect",
@@ -74,7 +74,7 @@ LAW: dict[str, set[str]] = {
     "lab": {
         "errors", "config", "models", "histories", "attempts", "activities", "workflows", "client",
         "devserver", "worker", "worker_spec", "worker_process", "_loop", "_html", "_connect",
-        "_troubles", "_time_skipping", "fault_injection", "_checks",
+        "_troubles", "_time_skipping", "fault_injection",
     },
     "controller": {
         "errors", "config", "models", "client", "workflows", "_loop", "_connect", "_troubles",
@@ -109,6 +109,9 @@ LAW: dict[str, set[str]] = {
         "errors", "models", "sweeps", "plots", "latency", "retries", "_atomic",
         "_frames", "_intervals", "_secrets", "_words",
     },
+    "cells": {
+        "errors", "lab", "handle", "histories", "worker_spec", "_atomic", "_html", "_replay",
+    },
     # Of the Lab only what is public, and the looks of the tables and plots.
     "widgets": {
         "errors", "models", "lab", "client", "handle", "workflows", "histories", "tables", "plots",
@@ -121,7 +124,7 @@ LAW: dict[str, set[str]] = {
         "_notebook_files",
     },
     "pytest_plugin": {"regression"},
-    "__init__": {"config", "errors", "lab", "controller", "models", "_lazy", "_loop"},
+    "__init__": {"config", "errors", "lab", "controller", "models", "cells", "_lazy", "_loop"},
     "__main__": {"cli"},
 }  # fmt: skip
 EVERYTHING = {"cli"}
@@ -134,19 +137,20 @@ OUTSIDE: dict[str, set[str]] = {
         "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
         "_replay", "_heartbeat", "_time_skipping", "_secrets", "fault_injection", "load", "sweeps",
-        "widgets", "cli",
+        "cells", "widgets", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
         "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
         "workflows", "worker", "attempt_poll", "histories", "_heartbeat", "_time_skipping",
-        "fault_injection", "load", "sweeps", "widgets", "cli",
+        "fault_injection", "load", "sweeps", "cells", "widgets", "cli",
     },
     # A worker process is brought back by what waits for its end.
     "threading": {"_loop", "worker_process", "widgets", "cli"},
     "pandas": {
         "_frames", "_secrets", "histories", "tables", "retries", "latency", "process", "compare",
-        "lint", "plots", "load", "capsule", "regression", "_replay", "sweeps", "report", "cli",
+        "lint", "plots", "load", "capsule", "regression", "_replay", "sweeps", "report", "cells",
+        "cli",
     },
     "numpy": {
         "_intervals", "tables", "retries", "latency", "compare", "plots", "load", "regression",
@@ -162,7 +166,7 @@ OUTSIDE: dict[str, set[str]] = {
     "tqdm": {"_bar", "notebooks"},
     "nest_asyncio": {"_loop"},
     "ipywidgets": {"widgets"},
-    "IPython": {"widgets"},
+    "IPython": {"cells", "widgets"},
 }  # fmt: skip
 
 HEAVY = ("pandas", "numpy", "matplotlib", "papermill", "ipywidgets", "nbconvert", "IPython")
