@@ -14,10 +14,12 @@ from projectai_lab import tables
 from projectai_lab.devserver import DevServer
 from tests.bench import __main__ as bench
 from tests.bench import (
+    cells,
     decode,
     export,
     fetch,
     load,
+    nested,
     opening,
     regress,
     simulate,
@@ -74,6 +76,18 @@ def test_simulate_measures_a_million_requests_against_limit_and_loop() -> None:
     assert len(positive(rows)) == 3
     assert [row.at_most for row in rows] == [1.0, None, 1.0]
     assert len(simulate.loop(7)) == 7
+
+
+def test_cells_measures_an_edit_with_stored_runs_replayed() -> None:
+    (row,) = cells.measure(histories=2, rounds=2)
+    assert positive([row]) == ["cells: edit to polling, 2 runs replayed"]
+    assert row.at_most == 1.0
+
+
+def test_nested_measures_a_lab_with_and_without_nest_asyncio() -> None:
+    (row,) = nested.measure(rounds=1, runs=2)
+    assert positive([row]) == ["nested: nest_asyncio to without"]
+    assert row.at_least == 0.9
 
 
 def test_virtual_measures_a_month_alone_and_some_at_once() -> None:

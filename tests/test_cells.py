@@ -152,10 +152,26 @@ def test_an_inserted_sleep_is_refused_and_the_event_named(
     assert lab.execute_workflow("Greet", "Bob", timeout=30) == "hello Bob"
 
 
+def test_a_check_says_what_would_come_of_it_and_changes_nothing(
+    run: Run, shell: InteractiveShell, lab: Lab
+) -> None:
+    run(greet())
+    lab.execute_workflow("Greet", "Ada", timeout=30)
+    zoo.until(lambda: lab.count_workflows(f"TaskQueue = '{lab.task_queue}'").count)
+    worker, code = lab.worker, shell.user_ns["Greet"]
+    checked = run(greet(SLEEP), "greet --check")
+    assert "does not follow is 5, ACTIVITY_TASK_SCHEDULED" in checked.refused
+    assert "not swapped: this was a check" in repr(checked)
+    assert "refused" in checked._repr_html_()
+    fine = run(greet(PATCHED), "greet --check")
+    assert (fine.refused, fine.replayed) == ("", 1)
+    assert (lab.worker, shell.user_ns["Greet"]) == (worker, code)
+
+
 def test_an_edit_of_comments_passes_and_so_does_a_patch(run: Run, lab: Lab) -> None:
     run(greet())
     lab.execute_workflow("Greet", "Ada", timeout=30)
-    zoo.until(lambda: lab.count_workflows("WorkflowType = 'Greet'").count)
+    zoo.until(lambda: lab.count_workflows(f"TaskQueue = '{lab.task_queue}'").count)
     assert run(greet("pass  # of comments only")).replayed >= 1
     assert run(greet(PATCHED)).replayed >= 1
     assert lab.execute_workflow("Greet", "Bob", timeout=30) == "hello Bob"
@@ -169,7 +185,7 @@ def test_force_swaps_and_names_what_parts_and_the_next_edit_is_free_of_it(
     lab.execute_workflow("Greet", "Ada", id=ran, timeout=30)
     forced = run(greet(SLEEP), "greet --force")
     assert ran in forced.diverged
-    assert "forced" in repr(forced)
+    assert f"diverged {ran}" in repr(forced)
     after = run(greet(f"{SLEEP}  # and a comment"))
     assert after.diverged == ()
 

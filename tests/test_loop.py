@@ -360,6 +360,17 @@ def test_pasted_asyncio_run_works_in_a_cell_after_opting_in_beside_a_running_wor
     assert python(_NESTED, address, new_id("nested")).strip() == f"five in a cell: {[True] * 5}"
 
 
+def test_nest_asyncio_is_never_applied_on_import() -> None:
+    told = """
+import asyncio, sys
+import projectai_lab, projectai_lab.lab, projectai_lab.cells, projectai_lab.widgets
+print("nest_asyncio" in sys.modules, hasattr(asyncio, "_nest_patched"))
+projectai_lab.allow_nested_asyncio()
+print("nest_asyncio" in sys.modules, hasattr(asyncio, "_nest_patched"))
+"""
+    assert python(told).splitlines() == ["False False", "True True"]
+
+
 class Counting:
     """An async generator of numbers that notes how it ended."""
 

@@ -33,9 +33,13 @@ class Cell:
     open_runs: tuple[str, ...] = ()
     """Workflow Ids of open runs, which go on with this code."""
     diverged: tuple[str, ...] = ()
-    """Workflow Ids of runs that do not follow this code; not empty only where it was forced."""
+    """Workflow Ids of runs that do not follow this code, where it was forced or only checked."""
     unchanged: bool = False
     """Whether the worker ran exactly this already."""
+    checked_only: bool = False
+    """Whether this was only a check, so that the worker goes on with the code of before."""
+    refused: str = ""
+    """Why a check would have refused it."""
 
     @property
     def defined(self) -> dict[str, Any]:
@@ -52,11 +56,17 @@ class Cell:
             "Workflow Type": ", ".join(self.workflows) or None,
             "activities": ", ".join(self.activities) or None,
             "module": self.module,
-            "worker": "ran this already" if self.unchanged else "polls with it",
+            "worker": self._state(),
             "replayed": f"{self.replayed} stored runs follow it" if self.workflows else None,
             "open runs": f"{_some(self.open_runs)} go on with it" if self.open_runs else None,
-            "diverged": f"{_some(self.diverged)}: forced" if self.diverged else None,
+            "diverged": _some(self.diverged) or None,
+            "refused": self.refused or None,
         }
+
+    def _state(self) -> str:
+        if self.checked_only:
+            return "not swapped: this was a check"
+        return "ran this already" if self.unchanged else "polls with it"
 
     def __repr__(self) -> str:
         facts = ", ".join(f"{name} {value}" for name, value in self._facts().items() if value)

@@ -28,6 +28,7 @@ class LabMagics(Magics):
         help='stored runs to replay first: how many of the newest, "none", or a path',
     )
     @argument("--force", action="store_true", help="swap even where a stored run does not follow")
+    @argument("--check", action="store_true", help="only say what would come of it")
     @cell_magic
     def workflow(self, line: str, cell: str) -> Cell:
         """Run this cell as a module of its own and let the Lab's worker run its workflow.
@@ -36,7 +37,8 @@ class LabMagics(Magics):
         too. The worker is swapped only when the stored runs of the Workflow Type follow the code.
         """
         said = parse_argstring(self.workflow, line)
-        return self._register("workflow", said, cell, stored=said.histories, force=said.force)
+        options = {"stored": said.histories, "force": said.force, "check": said.check}
+        return self._register("workflow", said, cell, **options)
 
     @magic_arguments()
     @argument("name", help="name of the cell's module, such as greet")
@@ -51,7 +53,8 @@ class LabMagics(Magics):
         names = self.shell.user_ns
         lab = _lab(names, said.lab)
         done = _swap.register(lab, _cell.make(kind, said.name, body, names), **options)
-        self.shell.push(done.defined)
+        if not done.checked_only:
+            self.shell.push(done.defined)
         return done
 
 

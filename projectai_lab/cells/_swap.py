@@ -20,12 +20,15 @@ _FOLLOW: set[tuple[str, int, str]] = set()
 """Run Id, events and module of what was replayed well: it needs no second replay."""
 
 
-def register(lab: Lab, cell: Cell, *, stored: str = "100", force: bool = False) -> Cell:
+def register(
+    lab: Lab, cell: Cell, *, stored: str = "100", force: bool = False, check: bool = False
+) -> Cell:
     """Replay the stored runs against the cell, then swap the worker; return the cell with both.
 
     `stored` is how many of the newest runs on the server to replay, "none", or a file or folder of
     saved histories. Raises `CellError`, and changes nothing, for a name in use, and, unless
-    `force`, for a run that does not follow the new code.
+    `force`, for a run that does not follow the new code. `check` swaps nothing and refuses nothing:
+    it says in the cell what would come of it.
     """
     if lab.loop.closed:
         raise CellError("the Lab is closed: open a new one with Lab.open()")
@@ -39,10 +42,15 @@ def register(lab: Lab, cell: Cell, *, stored: str = "100", force: bool = False) 
     for workflow_type, code in cell.workflows.items():
         runs, open_runs = _stored(lab, workflow_type, stored)
         diverged = _diverging(runs, code, running.get(workflow_type))
-        if len(diverged) and not force:
+        if len(diverged) and not force and not check:
             raise _refusal(workflow_type, diverged)
         ids = tuple(diverged.workflow_id)
-        cell = cell.with_outcome(replayed=len(runs) - len(ids), open_runs=open_runs, diverged=ids)
+        refused = str(_refusal(workflow_type, diverged)) if ids and check else ""
+        cell = cell.with_outcome(
+            replayed=len(runs) - len(ids), open_runs=open_runs, diverged=ids, refused=refused
+        )
+    if check:
+        return cell.with_outcome(checked_only=True)
     spec = lab.add_to_worker(cell.workflows.values(), cell.activities.values()).spec
     things = {**spec.workflows, **spec.activities}
     _store.keep_build(spec.build_id(), {name: thing.__module__ for name, thing in things.items()})
@@ -64,7 +72,7 @@ def _check_free(cell: str, new: Mapping[str, Any], running: Mapping[str, Any]) -
 def _stored(
     lab: Lab, workflow_type: str, stored: str
 ) -> tuple[list[WorkflowHistory], tuple[str, ...]]:
-    """Return the runs to replay, of this Task Queue, and the Workflow Ids of those that are open."""
+    """Return this Task Queue's runs to replay, and the Workflow Ids of those that are open."""
     query = f"WorkflowType = '{workflow_type}' AND TaskQueue = '{lab.task_queue}'"
     found = lab.list_workflows(f"{query} AND ExecutionStatus = 'Running'")
     open_runs = tuple(run.id for run in found)
@@ -110,7 +118,7 @@ def _refusal(workflow_type: str, diverged: pd.DataFrame) -> CellError:
     first = diverged.iloc[0]
     more = f" ({len(diverged) - 1} more runs part with it too)" if len(diverged) > 1 else ""
     return CellError(
-        f"refused: {workflow_type} as it stands in this cell does not do what run "
+        f"{workflow_type} as it stands in this cell does not do what run "
         f"{first.workflow_id!r} did{more}. The first event that it does not follow is "
         f"{first.event_id}, {first.event_type}: {first.message}\n"
         "The worker goes on with the code of before. Put the change behind "

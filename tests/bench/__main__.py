@@ -13,10 +13,12 @@ from importlib.metadata import version
 from types import ModuleType
 
 from tests.bench import (
+    cells,
     decode,
     export,
     fetch,
     load,
+    nested,
     opening,
     regress,
     simulate,
@@ -39,6 +41,8 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "regress": regress,
     "stall": stall,
     "sweep": sweep,
+    "cells": cells,
+    "nested": nested,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 

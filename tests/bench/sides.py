@@ -20,7 +20,14 @@ from typing import Any, Self
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
-from projectai_lab import FaultPlan, Lab, LabConfig, Latency, WorkflowInput
+from projectai_lab import (
+    FaultPlan,
+    Lab,
+    LabConfig,
+    Latency,
+    WorkflowInput,
+    allow_nested_asyncio,
+)
 from projectai_lab.activities import process_ai_task, simulate_ai_call, validate_input
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.workflows import ExampleWorkflow
@@ -118,10 +125,12 @@ async def serve_sdk(address: str) -> None:
 
 def main(side: str, address: str) -> None:
     """Be one side until stdin ends."""
+    if side == "nested":
+        allow_nested_asyncio()
     if side == "sdk":
         asyncio.run(serve_sdk(address))
     else:
-        serve_lab(address, attempts=side == "lab")
+        serve_lab(address, attempts=side != "bare")
 
 
 if __name__ == "__main__":
