@@ -52,10 +52,9 @@ LAW: dict[str, set[str]] = {
     "histories": {"errors", "tables", "_atomic", "_bar", "_connect", "_lazy", "_words"},
     "_calls": {"errors", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
-    "_watching": {"histories", "_troubles", "_words"},
     "handle": {
         "errors", "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles",
-        "_waits", "_calls", "_watching", "attempt_poll",
+        "_waits", "_calls", "attempt_poll",
     },
     "client": {
         "errors", "config", "models", "histories", "handle", "fault_injection",

@@ -4,3 +4,15 @@
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from projectai_lab._lazy import lazily
+
+if TYPE_CHECKING:
+    from projectai_lab.widgets._history_browser import history_browser
+
+__all__ = ["history_browser"]
+_HOMES = {"history_browser": "_history_browser"}
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)
