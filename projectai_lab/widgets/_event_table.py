@@ -44,9 +44,7 @@ def of_kind(events: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 def events_html(events: pd.DataFrame, caption: str) -> Html:
     """Return events as a table."""
-    return table(
-        _HEAD, map(_cells, events.itertuples()), caption=caption, numbers=("id", "bytes")
-    )
+    return table(_HEAD, map(_cells, events.itertuples()), caption=caption, numbers=("id", "bytes"))
 
 
 def _cells(row: Any) -> tuple[object, ...]:
@@ -75,7 +73,9 @@ def details_html(
     part = History(history.workflow_id, some, history.namespace, history.clock)
     found = tables.payloads(part, allow=allow, redact=redact, decode=decode)
     found = found[found["event_id"].isin(wanted)]
-    rows = [(one.event_id, one.role, one.name, one.bytes, _content(one)) for one in found.itertuples()]
+    rows = [
+        (one.event_id, one.role, one.name, one.bytes, _content(one)) for one in found.itertuples()
+    ]
     payloads = table(
         ("event", "role", "name", "bytes", "content"),
         rows,

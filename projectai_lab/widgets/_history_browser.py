@@ -279,4 +279,6 @@ def _note(blind: int) -> Html:
         f" {many(blind, 'attempt')} without times: history keeps the last attempt of an activity "
         "only (source NA, time_quality unknown); pass recorder=lab.attempts."
     )
-    return Html(f'<div class="dim">{text(_timeline_view.LEGEND)}.{text(why) if blind else ""}</div>')
+    return Html(
+        f'<div class="dim">{text(_timeline_view.LEGEND)}.{text(why) if blind else ""}</div>'
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,12 @@ class Item:
     end: float | None
     opener: int
     mark: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
+    row: Any = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What its row of the tables knows."""
+        return {} if self.row is None else _known(self.row)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def lanes(history: History, until: pd.Timestamp, recorder: Any = None) -> tuple[
         *_messages(tables.messages(history), zero),
     ]
     found.sort(key=lambda lane: lane.items[0].begin)
-    whole = Item("workflow execution", str(run.status), 0.0, now, 1, facts=_known(run))
+    whole = Item("workflow execution", str(run.status), 0.0, now, 1, row=run)
     every = [Lane(str(run.workflow_type), [whole]), *found]
     most = max(item.end or item.begin for lane in every for item in lane.items)
     return every, max(most, 1e-6)
@@ -75,22 +81,20 @@ def pages(every: list[Lane]) -> list[list[Lane]]:
 
 
 def _activities(history: History, zero: Any, now: float, recorder: Any) -> Iterator[Lane]:
-    attempts = spans(tables.attempts(history, recorder=recorder), zero)
-    of = {opener: part for opener, part in attempts.groupby("scheduled_event_id", sort=False)}
+    of: defaultdict[int, list[Any]] = defaultdict(list)
+    for row in spans(tables.attempts(history, recorder=recorder), zero).itertuples():
+        of[row.scheduled_event_id].append(row)
     for one in tables.activities(history, recorder).itertuples():
         opener, label = int(one.scheduled_event_id), str(one.activity_type)
-        part = of.get(opener, attempts.iloc[:0])
-        items = [_attempt(row, label, opener, now) for row in part.itertuples() if row.start >= 0]
-        gaps = [
-            (row.ended_before, row.due)
-            for row in part.itertuples()
-            if row.ended_before <= row.due
-        ]
+        part = of[opener]
+        items = [_attempt(row, label, opener, now) for row in part if row.start >= 0]
+        gaps = [(row.ended_before, row.due) for row in part if row.ended_before <= row.due]
+        blind = sum(pd.isna(row.start) for row in part)
         if not items:
             begin = _since(one.scheduled_time, zero, now)
             end = _since(one.closed_time, zero, now)
-            items = [Item(f"activity {label}", str(one.status), begin, end, opener, "", _known(one))]
-        yield Lane(label, items, gaps, int(len(part) - part["start"].notna().sum()))
+            items = [Item(f"activity {label}", str(one.status), begin, end, opener, "", one)]
+        yield Lane(label, items, gaps, blind)
 
 
 def _attempt(row: Any, label: str, opener: int, now: float) -> Item:
@@ -98,7 +102,7 @@ def _attempt(row: Any, label: str, opener: int, now: float) -> Item:
     end = row.end if row.end >= row.start else (max(now, row.start) if running else row.start)
     name = f"activity {label}, attempt {row.attempt}"
     outcome = "RUNNING" if running else str(row.outcome)
-    return Item(name, outcome, row.start, end, opener, str(row.attempt), _known(row))
+    return Item(name, outcome, row.start, end, opener, str(row.attempt), row)
 
 
 def _spells(frame: pd.DataFrame, kind: str, first: str, zero: Any, now: float) -> Iterator[Lane]:
@@ -107,7 +111,7 @@ def _spells(frame: pd.DataFrame, kind: str, first: str, zero: Any, now: float) -
         begin = _since(getattr(row, f"{first}_time"), zero, now)
         end = _since(row.closed_time, zero, now)
         opener = int(getattr(row, f"{first}_event_id"))
-        item = Item(f"{kind} {label}", str(row.status), begin, end, opener, "", _known(row))
+        item = Item(f"{kind} {label}", str(row.status), begin, end, opener, "", row)
         yield Lane(f"{kind} {label}", [item])
 
 
@@ -119,7 +123,7 @@ def _messages(frame: pd.DataFrame, zero: Any) -> Iterator[Lane]:
             [
                 Item(
                     *(label, str(row.status), _since(row.opened_time, zero, 0.0), None),
-                    *(int(row.event_id), "", _known(row)),
+                    *(int(row.event_id), "", row),
                 )
                 for row in part.itertuples()
             ],

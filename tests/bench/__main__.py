@@ -14,6 +14,7 @@ from types import ModuleType
 
 from tests.bench import (
     decode,
+    explorer,
     export,
     fetch,
     load,
@@ -39,6 +40,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "regress": regress,
     "stall": stall,
     "sweep": sweep,
+    "explorer": explorer,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 
