@@ -52,9 +52,10 @@ LAW: dict[str, set[str]] = {
     "histories": {"errors", "tables", "_atomic", "_bar", "_connect", "_lazy", "_words"},
     "_calls": {"errors", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
+    "_watching": {"histories", "_troubles", "_words"},
     "handle": {
         "errors", "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles",
-        "_waits", "_calls", "attempt_poll",
+        "_waits", "_calls", "_watching", "attempt_poll",
     },
     "client": {
         "errors", "config", "models", "histories", "handle", "fault_injection",
@@ -133,21 +134,23 @@ EVERYTHING = {"cli"}
 OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
-        "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
+        "_calls", "_connection", "_watching", "handle", "client", "attempts", "attempt_poll", "_verdict",
         "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
         "_replay", "_heartbeat", "_time_skipping", "_secrets", "fault_injection", "load", "sweeps",
         "widgets", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
-        "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
+        "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "_watching",
+        "activities",
         "workflows", "worker", "attempt_poll", "histories", "_heartbeat", "_time_skipping",
         "fault_injection", "load", "sweeps", "widgets", "cli",
     },
     # A worker process is brought back by what waits for its end.
     "threading": {"_loop", "worker_process", "widgets", "cli"},
     "pandas": {
-        "_frames", "_secrets", "_spans", "widgets", "histories", "tables", "retries", "latency", "process", "compare",
+        "_frames", "_secrets", "_spans", "histories", "tables", "retries", "latency", "process",
+        "compare", "widgets",
         "lint", "plots", "load", "capsule", "regression", "_replay", "sweeps", "report", "cli",
     },
     "numpy": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,7 @@ def _saved(source: Any) -> list[Choice]:
         raise TypeError(f"got a list with {type(wrong[0]).__name__} in it; {_WANTED}")
     if not (found := [one for one in found if one.events]):
         raise ValueError(f"there is no history with events in it; {_WANTED}")
-    return [(one.workflow_id, lambda one=_ours(one): one) for one in found]
+    return [(one.workflow_id, partial(_ours, one)) for one in found]
 
 
 def _ours(one: WorkflowHistory) -> History:

@@ -121,7 +121,8 @@ def _bar(longest: float, item: Item) -> str:
         return f'<circle cx="{left:.3f}%" cy="12" r="5" fill="{color}">{title}</circle>'
     sign = _SIGNS.get(item.outcome, "")
     mark = f"{item.mark}{sign}" if width > 4 else sign
-    shown = f'<text x="{left:.3f}%" dx="3" y="16" font-size="11" fill="currentColor">{text(mark)}</text>'
+    style = 'dx="3" y="16" font-size="11" fill="currentColor"'
+    shown = f'<text x="{left:.3f}%" {style}>{text(mark)}</text>'
     return (
         f'<rect x="{left:.3f}%" y="4" width="{width:.3f}%" height="16" fill="{color}" '
         f'fill-opacity=".35" stroke="{color}" stroke-width="1.5">{title}</rect>{shown}'
