@@ -134,8 +134,8 @@ EVERYTHING = {"cli"}
 OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
-        "_calls", "_connection", "_watching", "handle", "client", "attempts", "attempt_poll", "_verdict",
-        "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
+        "_calls", "_connection", "_watching", "handle", "client", "attempts", "attempt_poll",
+        "_verdict", "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
         "_replay", "_heartbeat", "_time_skipping", "_secrets", "fault_injection", "load", "sweeps",
         "widgets", "cli",
     },

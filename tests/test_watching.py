@@ -36,8 +36,12 @@ def test_retries_that_history_leaves_out_are_told_and_an_interrupt_leaves_the_ru
     )
     told: list[str] = []
 
+    def retry_told() -> bool:
+        told.append(capsys.readouterr().out)
+        return "retrying" in "".join(told)
+
     def until_told() -> None:
-        zoo.until(lambda: told.append(capsys.readouterr().out) or "retrying" in "".join(told))
+        zoo.until(retry_told)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     thread = threading.Thread(target=until_told)

@@ -96,7 +96,7 @@ class HistoryBrowser(Panel):
         ]
         self.again.on_click(lambda _: self.refresh())
         self.query.observe(lambda _: self.refresh(), "value")
-        self.runs.observe(lambda _: self._busy or self._open(), "value")
+        self.runs.observe(lambda _: self._open(), "value")
         self.lane_page.observe(lambda _: self._show_lanes(), "value")
         self.kind.observe(lambda _: self._show_events(first=True), "value")
         self.event_page.observe(lambda _: self._show_events(), "value")
@@ -141,7 +141,7 @@ class HistoryBrowser(Panel):
 
     def _open(self) -> None:
         """Fetch the chosen history and show it."""
-        if self.runs.value is None or self.closed:
+        if self.runs.value is None or self.closed or self._busy:
             return
         try:
             history = self._choices[self.runs.value][1]()
