@@ -44,7 +44,9 @@ def of_kind(events: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 def events_html(events: pd.DataFrame, caption: str) -> Html:
     """Return events as a table."""
-    return table(_HEAD, map(_cells, events.itertuples()), caption=caption, numbers=("id", "bytes"))
+    rows = map(_cells, events.itertuples())
+    drawn = table(_HEAD, rows, caption=caption, numbers=("id", "bytes"))
+    return Html(f'<div class="plab-rows">{drawn}</div>')
 
 
 def _cells(row: Any) -> tuple[object, ...]:
@@ -74,7 +76,8 @@ def details_html(
     found = tables.payloads(part, allow=allow, redact=redact, decode=decode)
     found = found[found["event_id"].isin(wanted)]
     rows = [
-        (one.event_id, one.role, one.name, one.bytes, _content(one)) for one in found.itertuples()
+        (one.event_id, one.role, None if pd.isna(one.name) else one.name, one.bytes, _content(one))
+        for one in found.itertuples()
     ]
     payloads = table(
         ("event", "role", "name", "bytes", "content"),
@@ -85,7 +88,7 @@ def details_html(
     facts = table(("fact", "value"), [(k, _short(str(v), 600)) for k, v in item.facts.items()])
     return Html(
         f"<h4>{text(words(item))}</h4>{events_html(shown, f'Events of {item.name}')}"
-        f"{payloads if rows else message('These events carry no payloads.')}"
+        f'<div class="plab-rows">{payloads if rows else message("These events carry no payloads.")}</div>'
         f"<details><summary>All that is known of it</summary>{facts}</details>"
     )
 

@@ -31,6 +31,8 @@ STYLE = """
 align-items:center}
 .plab-lane svg{display:block;width:100%;height:24px;overflow:visible}
 .plab-name{overflow:hidden;white-space:nowrap;text-overflow:ellipsis;padding-right:.6em}
+.plab .plab-rows th,.plab .plab-rows td{overflow-wrap:normal}
+.plab .plab-rows td:nth-child(5),.plab .plab-rows code{overflow-wrap:anywhere;min-width:12em}
 .jupyter-button.plab-hit{background:transparent;border:0;box-shadow:none;padding:0}
 .jupyter-button.plab-hit:hover,.jupyter-button.plab-hit:focus-visible{outline:2px solid #0072B2;
 outline-offset:-1px;opacity:1}
