@@ -26,6 +26,7 @@ KINDS = {
     "marker": ("marker",),
     "other": ("external_signal", "external_cancel", "nexus_operation"),
 }
+_NONE = message("These events carry no payloads.")
 _NAMES = (
     *("activity_type", "timer_id", "child_workflow_id", "signal_name", "update_name"),
     *("marker_name", "change_id"),
@@ -88,7 +89,7 @@ def details_html(
     facts = table(("fact", "value"), [(k, _short(str(v), 600)) for k, v in item.facts.items()])
     return Html(
         f"<h4>{text(words(item))}</h4>{events_html(shown, f'Events of {item.name}')}"
-        f'<div class="plab-rows">{payloads if rows else message("These events carry no payloads.")}</div>'
+        f'<div class="plab-rows">{payloads if rows else _NONE}</div>'
         f"<details><summary>All that is known of it</summary>{facts}</details>"
     )
 
