@@ -1,4 +1,4 @@
-"""`submit`, `status`, `watch` and `history`: send a request, see how it goes, take its data away."""
+"""`submit`, `status`, `watch`, `history`: send a request, see how it goes, take its data away."""
 
 from __future__ import annotations
 
