@@ -84,6 +84,7 @@ class Watch:
         self.last: Trouble | None = None
         self.task_queue = ""
         self.ended = False
+        self.retrying: list[PendingActivityInfo] = []
 
     async def look(self, patience_s: float = _UNFINISHED_AFTER_S) -> Trouble | None:
         """Return what stands in the way now, None when nothing does.
@@ -106,18 +107,18 @@ class Watch:
     async def _diagnose(
         self, raw: DescribeWorkflowExecutionResponse, patience_s: float
     ) -> Trouble | None:
+        self.retrying = [one for one in raw.pending_activities if one.attempt > 1]
         task = raw.pending_workflow_task
         if task.attempt > 1:
             return await self._why_again(task.attempt)
         for one in self._overdue(_unfinished(raw), patience_s):
             if nobody := await who_polls(self._client, one.task_queue, one.queue_type):
                 return Trouble("no worker", f"{one.name} and {nobody}")
-        retrying = [pending for pending in raw.pending_activities if pending.attempt > 1]
         if skips := _used_up(raw):
             return Trouble(
                 "real time", f"it has used its {skips:,} time skips and waits on in real time"
             )
-        return Trouble("retrying", _retry_line(retrying[0])) if retrying else None
+        return Trouble("retrying", retry_line(self.retrying[0])) if self.retrying else None
 
     async def _why_again(self, attempt: int) -> Trouble:
         """Tell why a Workflow Task is tried again: its code fails, or nobody finishes it."""
@@ -229,7 +230,8 @@ async def _last_task_failure(client: Client, handle: WorkflowHandle[Any, Any]) -
     return None
 
 
-def _retry_line(pending: PendingActivityInfo) -> str:
+def retry_line(pending: PendingActivityInfo) -> str:
+    """Return which attempt an activity is at and what its last one met."""
     limit = f" of {pending.maximum_attempts}" if pending.maximum_attempts else ", no limit"
     failure = pending.last_failure
     timed_out = failure.HasField("timeout_failure_info")

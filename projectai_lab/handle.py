@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import AsyncGenerator, Iterator
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +17,7 @@ from temporalio.client import (
     WorkflowUpdateHandle,
 )
 
-from projectai_lab import _html, _waits, histories
+from projectai_lab import _html, _waits, _watching, histories
 from projectai_lab._calls import explained, sent
 from projectai_lab._connect import ANSWER_WITHIN_S, lost_worker, translated
 from projectai_lab._connection import Connection
@@ -154,6 +155,24 @@ class LabWorkflowHandle(Generic[Result]):
                 with contextlib.suppress(LabClosedError, BlockingCallError):
                     loop.run(events.aclose)
                 raise
+
+    def watch(self, *, after: int = 0, most: int = 1000) -> str:
+        """Tell each Event in one line as it happens, and each retry; return the status at the end.
+
+        Time counts from the start, on the server's clock. Beyond `most` lines only the end is
+        told. An interrupt ends the watching and is raised; the run goes on, and so may
+        `watch(after=…)`.
+        """
+        loop, client = self._connection.loop, self._connection.client
+
+        async def lines() -> AsyncGenerator[_watching.Line]:
+            with translated(client), explained(self.handle, self.url):
+                async for line in _watching.lines(client, self.handle, after):
+                    yield line
+
+        with contextlib.closing(loop.iterate(lines)) as coming:
+            self._status = _watching.tell(coming, sys.stdout, most)
+        return self._status
 
     def _ask(self, call: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         async def ask() -> Any:

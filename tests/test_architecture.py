@@ -52,9 +52,10 @@ LAW: dict[str, set[str]] = {
     "histories": {"errors", "tables", "_atomic", "_bar", "_connect", "_lazy", "_words"},
     "_calls": {"errors", "_checks", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
+    "_watching": {"histories", "_troubles", "_words"},
     "handle": {
         "errors", "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles",
-        "_waits", "_calls", "attempt_poll",
+        "_waits", "_calls", "_watching", "attempt_poll",
     },
     "client": {
         "errors", "config", "models", "histories", "handle", "fault_injection",
@@ -81,6 +82,7 @@ LAW: dict[str, set[str]] = {
         "_waits", "_calls",
     },
     "_frames": {"errors"},
+    "_spans": set(),
     "tables": {"errors"},
     "retries": {
         "errors", "models", "tables", "latency", "_frames", "_intervals", "_lazy", "_words",
@@ -89,7 +91,7 @@ LAW: dict[str, set[str]] = {
     "process": {"tables", "_frames"},
     "lint": {"tables", "retries"},
     "compare": {"errors", "tables", "latency", "process", "_frames", "_words"},
-    "plots": {"tables", "retries", "latency", "_frames", "_intervals", "_words"},
+    "plots": {"tables", "retries", "latency", "_frames", "_intervals", "_spans", "_words"},
     "load": {
         "errors", "models", "client", "histories", "tables", "latency", "fault_injection",
         "_bar", "_checks", "_frames", "_calls", "_connect", "_html", "_loop", "_waits", "_words",
@@ -115,7 +117,8 @@ LAW: dict[str, set[str]] = {
     # Of the Lab only what is public, and the looks of the tables and plots.
     "widgets": {
         "errors", "models", "lab", "client", "handle", "workflows", "histories", "tables", "plots",
-        "retries", "latency", "_connection", "_lazy", "_loop", "_words", "_html",
+        "retries", "latency", "_connection", "_lazy", "_loop", "_words", "_html", "_frames",
+        "_spans",
     },
     "_notebook_files": {"errors", "_checks"},
     "notebooks": {"errors", "_notebook_files"},
@@ -134,23 +137,24 @@ EVERYTHING = {"cli"}
 OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
         "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
-        "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
-        "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
+        "_calls", "_connection", "_watching", "handle", "client", "attempts", "attempt_poll",
+        "_verdict", "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
         "_replay", "_heartbeat", "_time_skipping", "_secrets", "fault_injection", "load", "sweeps",
         "cells", "widgets", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
     "asyncio": {
-        "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
+        "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "_watching",
+        "activities",
         "workflows", "worker", "attempt_poll", "histories", "_heartbeat", "_time_skipping",
         "fault_injection", "load", "sweeps", "cells", "widgets", "cli",
     },
     # A worker process is brought back by what waits for its end.
     "threading": {"_loop", "worker_process", "widgets", "cli"},
     "pandas": {
-        "_frames", "_secrets", "histories", "tables", "retries", "latency", "process", "compare",
-        "lint", "plots", "load", "capsule", "regression", "_replay", "sweeps", "report", "cells",
-        "cli",
+        "_frames", "_secrets", "_spans", "histories", "tables", "retries", "latency", "process",
+        "compare", "lint", "plots", "load", "capsule", "regression", "_replay", "sweeps", "report",
+        "cells", "widgets", "cli",
     },
     "numpy": {
         "_intervals", "tables", "retries", "latency", "compare", "plots", "load", "regression",
@@ -158,7 +162,7 @@ OUTSIDE: dict[str, set[str]] = {
     },
     "pyarrow": {"tables"},
     "scipy": {"_intervals", "retries", "latency", "plots", "regression", "report", "sweeps"},
-    "matplotlib": {"plots", "capsule", "report"},
+    "matplotlib": {"plots", "capsule", "report", "widgets"},
     "pytest": {"pytest_plugin"},
     "papermill": {"notebooks"},
     "nbconvert": {"notebooks"},

@@ -16,6 +16,7 @@ from tests.bench import __main__ as bench
 from tests.bench import (
     cells,
     decode,
+    explorer,
     export,
     fetch,
     load,
@@ -130,6 +131,12 @@ def test_fetch_measures_with_and_without_tables_and_again() -> None:
         *((1.15, None), (None, None)),
         *((None, 20), (None, None)),
     ]
+
+
+def test_explorer_measures_a_history_and_a_long_one() -> None:
+    rows = explorer.measure(events=12, many=30, rounds=1)
+    assert positive(rows) == ["explorer: 12 events", "explorer: 30 events"]
+    assert [row.at_most for row in rows] == [1.0, None]
 
 
 def test_load_measures_json_and_an_export() -> None:
@@ -263,5 +270,5 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
     known = "decode, open, throughput, fetch, load, export, simulate, virtual, regress, "
-    known += "stall, sweep"
+    known += "stall, sweep, explorer"
     assert f"no measurement speed; there are {known}" in (capsys.readouterr().err)

@@ -1,4 +1,4 @@
-"""`submit`, `status` and `history`: send a request, see how it goes, take its data away."""
+"""`submit`, `status`, `watch`, `history`: send a request, see how it goes, take its data away."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TABLES = (
 
 
 def add_commands(commands: Commands) -> None:
-    """Add `submit`, `status` and `history`."""
+    """Add `submit`, `status`, `watch` and `history`."""
     submit = commands.add_parser("submit", help="send one AI request and print its output")
     submit.add_argument("data", help="the request's text")
     submit.add_argument("--user", default="cli", help="user id (default: cli)")
@@ -59,7 +59,10 @@ def add_commands(commands: Commands) -> None:
     )
     history.add_argument("--output", help="write to this file (needed for parquet)")
     history.add_argument("--attempts", metavar="FOLDER", help="attempt log to join")
-    for command, function in ((submit, run_submit), (status, run_status), (history, run_history)):
+    watch = commands.add_parser("watch", help="tell the events of an execution as they happen")
+    watch.add_argument("workflow_id")
+    runs = {submit: run_submit, status: run_status, history: run_history, watch: run_watch}
+    for command, function in runs.items():
         add_connection(command)
         command.set_defaults(run=function)
     add_json(submit)
@@ -105,6 +108,13 @@ def run_status(arguments: argparse.Namespace) -> int:
             print(f"{facts['status']:<17} {facts['start_time']}  {facts['workflow_id']}")
         print(f"{lab.count_workflows().count} executions in namespace {lab.namespace!r}")
     return DONE
+
+
+def run_watch(arguments: argparse.Namespace) -> int:
+    """Tell one execution to its end; exit code 1 when it does not complete."""
+    with LabClient.connect(config_of(arguments)) as lab:
+        ended = lab.get_workflow_handle(arguments.workflow_id).watch()
+    return DONE if ended in ("COMPLETED", "CONTINUED_AS_NEW") else FAILED
 
 
 def _facts(run: WorkflowExecution) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from projectai_lab._frames import ATTEMPTS, clock_words, need
+from projectai_lab._spans import spans as spans_of
 from projectai_lab._words import duration, many, shorten
 from projectai_lab.plots._style import (
     GREY,
@@ -58,7 +59,7 @@ def timeline(attempts: pd.DataFrame, *, ax: Axes | None = None, color_by: str = 
     need(attempts, [*_COLUMNS, *([] if color_by == "outcome" else [color_by])], ATTEMPTS)
     if attempts.empty:
         return say(ax, f"No attempts to draw: the table is empty.\nMake one with {ATTEMPTS}")
-    spans = _spans(attempts)
+    spans = spans_of(attempts)
     if spans["start"].isna().all():
         return say(ax, f"No attempt has a start time: none was recorded.\nUse {ATTEMPTS}")
     rows = _rows(spans)
@@ -69,38 +70,6 @@ def timeline(attempts: pd.DataFrame, *, ax: Axes | None = None, color_by: str = 
     _finish(ax, attempts, spans, rows)
     head(ax, _title(attempts, rows), {**bars, **waits})
     return ax
-
-
-def _spans(attempts: pd.DataFrame) -> pd.DataFrame:
-    """Add due, start and end in seconds since the run's first schedule, and one outcome."""
-    frame = attempts.assign(run=pd.factorize(attempts["run_id"])[0])
-    frame = frame.sort_values(["run", "scheduled_event_id", "attempt"], ignore_index=True)
-    zero = frame.groupby("run_id", sort=False)["attempt_scheduled_time"].transform("min")
-    for name, column in (
-        ("due", "attempt_scheduled_time"),
-        ("start", "started_time"),
-        ("end", "closed_time"),
-    ):
-        frame[name] = (frame[column] - zero).dt.total_seconds()
-    frame["outcome"] = _outcome(frame)
-    # A function may outlive its timeout: then its run time does not tell when the attempt ended.
-    ran = frame["worker_exec_s"].mask(frame["outcome"] == "TIMED_OUT")
-    frame["end"] = frame["end"].fillna(frame["start"] + ran)
-    activities = frame.groupby(_ACTIVITY, sort=False)
-    frame["ended_before"], frame["due_after"] = (
-        activities["end"].shift(),
-        activities["due"].shift(-1),
-    )
-    return frame
-
-
-def _outcome(frame: pd.DataFrame) -> pd.Series:
-    """Return the server's verdict where it is known, else what is known of the attempt's end."""
-    late = frame["late_report"].fillna(False).astype(bool)
-    timed_out = late | frame["timeout_type"].notna() | (frame["time_quality"] == "inferred")
-    worker = frame["worker_outcome"].astype(object).mask(timed_out, "TIMED_OUT")
-    verdict = frame["server_outcome"].astype(object)
-    return verdict.where(verdict.notna(), worker).fillna("UNKNOWN")
 
 
 def _rows(spans: pd.DataFrame) -> pd.DataFrame:

@@ -4,3 +4,19 @@
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from projectai_lab._lazy import lazily
+
+if TYPE_CHECKING:
+    from projectai_lab.widgets._history_browser import history_browser
+    from projectai_lab.widgets._playground import policy_playground
+
+__all__ = ["history_browser", "policy_playground"]
+_HOMES = {
+    "history_browser": "_history_browser",
+    "policy_playground": "_playground",
+}
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

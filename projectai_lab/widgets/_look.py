@@ -12,6 +12,7 @@ STYLE = """
 .plab table{border-collapse:collapse;margin:.3em 0;width:auto;border:0}
 .plab th,.plab td{text-align:left;padding:.15em .9em .15em 0;border:0;vertical-align:top;
 overflow-wrap:anywhere}
+.plab caption{text-align:left;font-weight:600;padding-top:.4em}
 .plab thead th{border-bottom:1px solid var(--jp-border-color1,#9e9e9e);font-weight:600}
 .plab td.num,.plab th.num{text-align:right;font-variant-numeric:tabular-nums}
 .plab code{font-family:var(--jp-code-font-family,monospace);overflow-wrap:anywhere}

@@ -15,6 +15,7 @@ from types import ModuleType
 from tests.bench import (
     cells,
     decode,
+    explorer,
     export,
     fetch,
     load,
@@ -43,6 +44,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "sweep": sweep,
     "cells": cells,
     "nested": nested,
+    "explorer": explorer,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 
