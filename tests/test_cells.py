@@ -203,6 +203,14 @@ def test_an_unrelated_workflow_and_an_open_run_go_on_through_the_swap(run: Run, 
     assert lab.execute_workflow("Greet", "Ada", timeout=30) == "hello Ada"
 
 
+def test_a_run_that_failed_by_its_own_code_is_no_reason_to_refuse(run: Run, lab: Lab) -> None:
+    run(greet("raise ValueError('no ' + name)"))
+    with pytest.raises(WorkflowFailureError):
+        lab.execute_workflow("Greet", "Ada", timeout=30)
+    zoo.until(lambda: lab.count_workflows(f"TaskQueue = '{lab.task_queue}'").count)
+    assert run(greet("raise ValueError('no ' + name)  # comment")).replayed == 1
+
+
 def test_an_open_run_that_would_break_is_named_in_the_refusal(run: Run, lab: Lab) -> None:
     run(greet("await workflow.sleep(timedelta(hours=1))", WAIT), "wait")
     waiting = lab.start_workflow("Wait")
@@ -404,9 +412,9 @@ def test_what_was_replayed_well_is_not_replayed_again(
     run(greet("x = 3"))
     counts: list[int] = []
 
-    def counted(runs: list[Any], code: list[type]) -> Any:
+    def counted(runs: list[Any], code: list[type], **options: Any) -> Any:
         counts.append(len(runs))
-        return replay(runs, code)
+        return replay(runs, code, **options)
 
     monkeypatch.setattr(_swap, "replay", counted)
     lab.start_worker()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from projectai_lab.cells._cell import Cell, name_of
 from projectai_lab.errors import CellError
 from projectai_lab.lab import Lab
 
+# A worker of the Lab fails the run for any exception, and so must the replay of a run that failed.
+# Not `Exception` itself: a run that parts would fail too, and the Replayer wait for ever.
+_FAILURES = [
+    one
+    for one in vars(builtins).values()
+    if isinstance(one, type) and issubclass(one, Exception) and one is not Exception
+]
 _FOLLOW: set[tuple[str, int, str]] = set()
 """Run Id, events and module of what was replayed well: it needs no second replay."""
 
@@ -98,7 +106,7 @@ def _diverging(runs: list[WorkflowHistory], new: type, old: type | None) -> pd.D
     What does not follow the code of now either is of an older time, and no reason to keep it.
     """
     fresh = [run for run in runs if _key(run, new) not in _FOLLOW]
-    seen = replay(fresh, [new])
+    seen = replay(fresh, [new], workflow_failure_exception_types=_FAILURES)
     _FOLLOW.update(
         _key(run, new) for run, ok in zip(fresh, seen.ok, strict=True) if ok is not pd.NA and ok
     )
@@ -106,7 +114,7 @@ def _diverging(runs: list[WorkflowHistory], new: type, old: type | None) -> pd.D
     if old is None or parted.empty:
         return parted
     again = [run for run in fresh if run.run_id in set(parted.run_id)]
-    before = replay(again, [old])
+    before = replay(again, [old], workflow_failure_exception_types=_FAILURES)
     return parted[parted.run_id.isin(before.run_id[before.ok.fillna(True)])]
 
 

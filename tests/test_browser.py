@@ -1,0 +1,93 @@
+"""Widgets in a real browser: JupyterLab and Voilà draw them, and their consoles stay clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("playwright")
+
+from playwright.sync_api import Browser
+
+from tests import browser as tools
+
+pytestmark = pytest.mark.skipif(not tools.CHROMIUM, reason=tools.WHY_SKIPPED)
+
+# The smallest panel with a control; it needs no server of Temporal's.
+SMALL = """
+import ipywidgets
+
+from projectai_lab.widgets._look import Html, block, badge
+from projectai_lab.widgets._panel import Panel, style
+
+
+class Doubled(Panel):
+    def __init__(self):
+        super().__init__()
+        self.slider = ipywidgets.IntSlider(value=3, max=9, description="number")
+        self.live = ipywidgets.HTML(self.facts_html())
+        self.slider.observe(self.show, "value")
+        self.view.children = [style(), self.slider, self.live]
+
+    def show(self, _):
+        self.live.value = self.facts_html()
+
+    def facts_html(self):
+        return block(f"twice is {2 * self.slider.value} ", badge("COMPLETED"))
+
+    def facts_text(self):
+        return f"twice is {2 * self.slider.value}"
+
+
+panel = Doubled()
+panel
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Return the module's browser; it ends with the module, as asyncio wants its thread back."""
+    with tools.browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tools.Site]:
+    """Return a JupyterLab that serves the notebooks of these tests."""
+    folder = tmp_path_factory.mktemp("jupyterlab")
+    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / "small.ipynb").write_text(tools.notebook([SMALL]))
+    with tools.jupyterlab(folder) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tools.Site]:
+    """Return a Voilà that serves the same."""
+    folder = tmp_path_factory.mktemp("voila")
+    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / "small.ipynb").write_text(tools.notebook([SMALL]))
+    with tools.voila(folder) as site:
+        yield site
+
+
+def test_jupyterlab_draws_a_panel_that_answers(jupyter: tools.Site, chromium: Browser) -> None:
+    tab = tools.Notebook.open(chromium, f"{jupyter.url}/tree/small.ipynb")
+    tab.ready()
+    tab.run_all()
+    tab.page.get_by_text("twice is 6").wait_for()
+    tab.page.get_by_role("slider").press("ArrowRight")
+    tab.page.get_by_text("twice is 8").wait_for()
+    tab.theme("JupyterLab Dark")
+    tab.shoot("small-jupyterlab-dark")
+    assert tab.errors == []
+
+
+def test_voila_draws_a_panel_that_answers(pages: tools.Site, chromium: Browser) -> None:
+    tab = tools.Tab.open(chromium, f"{pages.url}voila/render/small.ipynb")
+    tab.page.get_by_text("twice is 6").wait_for()
+    tab.page.get_by_role("slider").press("ArrowRight")
+    tab.page.get_by_text("twice is 8").wait_for()
+    tab.shoot("small-voila")
+    assert tab.errors == []
