@@ -17,6 +17,7 @@ from tests.bench import (
     decode,
     export,
     fetch,
+    form,
     load,
     opening,
     regress,
@@ -62,6 +63,12 @@ def test_open_measures_with_and_without_imports() -> None:
     assert without.at_most == 1.2
     assert with_imports.ours > without.ours
     assert with_imports.other > without.other
+
+
+def test_form_measures_the_typical_and_the_first_form_of_a_kernel() -> None:
+    rows = form.measure(rounds=1)
+    assert positive(rows) == ["form: ready", "form: the first, with imports"]
+    assert [row.at_most for row in rows] == [1.0, 1.0]
 
 
 def test_open_reports_what_a_failed_side_wrote() -> None:

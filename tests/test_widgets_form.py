@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import enum
+import html
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
+import nbformat
 import pytest
 from temporalio import workflow
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from projectai_lab import FaultPlan, RetrySettings, WorkflowInput, widgets
+from projectai_lab import FaultPlan, RetrySettings, WorkflowInput, notebooks, widgets
 from projectai_lab.config import LabConfig
+from projectai_lab.devserver import DevServer
 from projectai_lab.errors import WorkflowDefinitionError
 from projectai_lab.lab import Lab
 from projectai_lab.workflows import ExampleWorkflow
 from tests import zoo
+from tests.test_faults_of_the_world import kill, restart
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 
@@ -186,3 +192,46 @@ def test_no_lab_and_a_misspelt_field_are_refused(lab: Lab) -> None:
         pytest.raises(TypeError, match="did you mean 'data'"),
     ):
         form.fill(dta="x")
+
+
+def test_a_server_that_is_away_is_told_and_the_same_form_works_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    first = DevServer.start(db_filename=tmp_path / "lab.db")
+    with first, Lab.connect(LabConfig(address=first.address)) as lab:
+        form = widgets.submit_form(lab, ExampleWorkflow).fill(data="kept", user_id="u")
+        kill(first)
+        form.button.click()
+        assert "no Temporal server answers" in form._message.value
+        assert "kept" in form.facts_text()
+        assert not form.button.disabled
+        with restart(first):
+            form.button.click()
+            zoo.until(lambda: form.handles)
+            zoo.until(lambda: "COMPLETED" in form._table.value)
+
+
+def test_notebook_09_leaves_the_last_facts_on_its_page_and_saves_its_widgets(
+    tmp_path: Path,
+) -> None:
+    source = Path(__file__).parents[1] / "notebooks" / "09_submission_forms.ipynb"
+    wanted = {"output_dir": str(tmp_path), "failures": 1}
+    done = notebooks.run(source, parameters=wanted, output=tmp_path / "done.ipynb")
+    assert done.html
+    kept = nbformat.read(done.output, 4)
+    # The saved widgets' state stands in a script and shows nothing without a front end.
+    page = re.sub(r"(?s)<script.*?</script>", "", done.html.read_text())
+    assert kept.metadata["widgets"]
+    texts = [
+        out.data["text/plain"]
+        for cell in kept.cells
+        for out in cell.get("outputs", [])
+        if "application/vnd.jupyter.widget-view+json" in out.get("data", {})
+    ]
+    assert len(texts) == 2
+    for text in texts:
+        (row,) = [line for line in text.splitlines() if "  COMPLETED  " in line]
+        workflow_id, _, result, _ = row.split("  ")
+        assert workflow_id in page
+        assert result in html.unescape(page)
+    assert "jsdelivr" not in page

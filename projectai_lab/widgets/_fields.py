@@ -14,7 +14,7 @@ from projectai_lab.widgets._kinds import (
     kind_of,
     taken_as,
 )
-from projectai_lab.widgets._look import block, message, text
+from projectai_lab.widgets._look import Html, block, message, text
 from projectai_lab.widgets._specs import Spec
 
 Line = tuple[str, str, str]
@@ -22,7 +22,7 @@ Line = tuple[str, str, str]
 _CHOOSE = "(choose)"
 
 
-class Invalid(ValueError):
+class InvalidError(ValueError):
     """A field has no usable value; the field says why."""
 
 
@@ -37,7 +37,7 @@ class Field:
         self.view = ipywidgets.VBox()
 
     def read(self) -> Any:
-        """Return the value; raises `Invalid`, and shows the reason at the field."""
+        """Return the value; raises `InvalidError`, and shows the reason at the field."""
         raise NotImplementedError
 
     def put(self, value: Any) -> None:
@@ -51,9 +51,9 @@ class Field:
     def blame(self, words: str) -> None:
         """Show a problem at the field, or its documentation when there is none."""
         self.problem = words
-        shown = message(words, "error") if words else ""
-        doc = f'<span class="dim">{text(self.spec.doc)}</span>' if self.spec.doc else ""
-        value = str(block()).replace("></div>", f">{shown or doc}</div>") if shown or doc else ""
+        doc = Html(f'<span class="dim">{text(self.spec.doc)}</span>') if self.spec.doc else ""
+        shown = message(words, "error") if words else doc
+        value = block(shown) if shown else ""
         if self.note.value != value:
             self.note.value = value
 
@@ -64,6 +64,7 @@ class Leaf(Field):
     def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:
         super().__init__(spec, changed)
         self.kind = kind_of(spec.hint)
+        self.missing = False
         none = [("None", None)] if self.kind.optional else []
         start = [(_CHOOSE, UNSET)] if spec.required and not none else []
         self.choices = [*start, *none, *self.kind.choices] if self.kind.choices else []
@@ -87,12 +88,18 @@ class Leaf(Field):
 
     def read(self) -> Any:
         """Return what was typed or chosen."""
+        self.missing = False
         try:
             value = self._typed()
             self.blame("")
+        except InvalidError:
+            # Nobody is told before a first attempt that what is still empty is required.
+            self.missing = True
+            self.blame("")
+            raise
         except ValueError as error:
             self.blame(str(error))
-            raise Invalid(str(error)) from None
+            raise InvalidError(str(error)) from None
         if self.kind.parse is anything and value is not UNSET and (words := taken_as(value)):
             self.note.value = block(words)
         return value
@@ -116,7 +123,7 @@ class Leaf(Field):
             return UNSET
         if self.insist:
             raise ValueError("required")
-        raise Invalid("required")
+        raise InvalidError("required")
 
     def put(self, value: Any) -> None:
         """Show a value; TypeError or ValueError for one that does not fit."""
@@ -137,4 +144,5 @@ class Leaf(Field):
     def lines(self, above: str = "") -> Iterator[Line]:
         """Yield its own line."""
         shown = self.choices[self.control.value][0] if self.choices else self.control.value
-        yield above + self.spec.name, shown if len(shown) < 300 else shown[:300] + "…", self.problem
+        problem = self.problem or ("required" if self.missing else "")
+        yield above + self.spec.name, shown if len(shown) < 300 else shown[:300] + "…", problem

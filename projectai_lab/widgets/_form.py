@@ -230,7 +230,7 @@ class SubmitForm(Panel):
 
     def facts_text(self) -> str:
         """Return the same as text."""
-        fields = ["  ".join(filter(None, line)) for line in self._lines()]
+        fields = [f"{n}: {value}{f' ({p})' if p else ''}" for n, value, p in self._lines()]
         try:
             code = self.code
         except ValueError as error:

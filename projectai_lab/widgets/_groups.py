@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets
 
-from projectai_lab.widgets._fields import Field, Invalid, Leaf, Line
+from projectai_lab.widgets._fields import Field, InvalidError, Leaf, Line
 from projectai_lab.widgets._kinds import UNSET, Shape, shape_of, without_none
 from projectai_lab.widgets._look import block
 from projectai_lab.widgets._specs import Spec, first_lines, specs_of
@@ -21,7 +21,7 @@ class Record(Field):
         super().__init__(spec, changed)
         self.make = make
         made = [field_of(one, changed) for one in specs_of(make)]
-        self.fields = [*(f for f in made if isinstance(f, Leaf))]
+        self.fields: list[Field] = [f for f in made if isinstance(f, Leaf)]
         self.fields += [f for f in made if not isinstance(f, Leaf)]
         about = first_lines(make)
         head = ipywidgets.HTML(block(about)) if about else ipywidgets.HTML()
@@ -32,12 +32,12 @@ class Record(Field):
         values, bad = read_all(self.fields, self.insist)
         self.blame("")
         if bad:
-            raise Invalid(", ".join(bad))
+            raise InvalidError(", ".join(bad))
         try:
             return self.make(**values)
         except Exception as error:
             self._blame(str(error) or type(error).__name__)
-            raise Invalid(str(error)) from error
+            raise InvalidError(str(error)) from error
 
     def _blame(self, words: str) -> None:
         named = [one for one in self.fields if re.search(rf"\b{one.spec.name}\b", words)]
@@ -70,7 +70,7 @@ class Items(Field):
         self.shape = shape
         self.rows: list[tuple[Leaf | None, Field, Any]] = []
         self.add = ipywidgets.Button(description=f"Add to {spec.name}")
-        self.add.on_click(lambda _: (self._append(), changed()))
+        self.add.on_click(self._more)
         if spec.default not in (UNSET, None):
             self.put(spec.default)
         self._arrange()
@@ -80,13 +80,22 @@ class Items(Field):
         item = field_of(Spec("value", self.shape.item), self.changed, folded=False)
         remove = ipywidgets.Button(description="Remove")
         row = (name, item, remove)
-        remove.on_click(lambda _: (self.rows.remove(row), self._arrange(), self.changed()))
+        remove.on_click(lambda _: self._less(row))
         if name and key is not UNSET:
             name.put(key)
         if value is not UNSET:
             item.put(value)
         self.rows.append(row)
         self._arrange()
+
+    def _more(self, _: Any) -> None:
+        self._append()
+        self.changed()
+
+    def _less(self, row: tuple[Leaf | None, Field, Any]) -> None:
+        self.rows.remove(row)
+        self._arrange()
+        self.changed()
 
     def _arrange(self) -> None:
         views = [w for name, item, go in self.rows for w in (*_view(name), item.view, go)]
@@ -100,16 +109,16 @@ class Items(Field):
             one.insist = self.insist
             try:
                 values.append(one.read())
-            except Invalid:
+            except InvalidError:
                 bad.append(one.spec.name)
         self.blame("")
         if bad:
-            raise Invalid(", ".join(bad))
+            raise InvalidError(", ".join(bad))
         if not self.shape.key:
             return self.shape.make(values)
         if len(set(values[::2])) < len(self.rows):
             self.blame("a key stands there twice")
-            raise Invalid("a key stands there twice")
+            raise InvalidError("a key stands there twice")
         return dict(zip(values[::2], values[1::2], strict=True))
 
     def put(self, value: Any) -> None:
@@ -224,7 +233,7 @@ def read_all(fields: Sequence[Field], insist: bool) -> tuple[dict[str, Any], lis
         one.insist = insist
         try:
             value = one.read()
-        except Invalid:
+        except InvalidError:
             bad.append(one.spec.name)
         else:
             if value is not UNSET:

@@ -8,6 +8,7 @@ import inspect
 import textwrap
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, get_type_hints
 
 from temporalio.workflow import _Definition
@@ -50,7 +51,7 @@ def started_by(workflow: Any) -> Started:
         wanted = Spec("arguments", list[Any], [], "a JSON list with one item an argument")
         return Started(workflow, workflow, None, (wanted,), "started by name: arguments as JSON")
     owner = workflow if isinstance(workflow, type) else _owner(workflow)
-    definition = owner and _Definition.from_class(owner)
+    definition = _Definition.from_class(owner) if owner else None
     if owner is None or definition is None:
         raise TypeError(
             "a form needs a workflow: a class with @workflow.defn, such as ExampleWorkflow, or the "
@@ -132,7 +133,7 @@ def _field_docs(record: type) -> dict[str, str]:
         with suppress(OSError, TypeError, SyntaxError, IndexError):
             (tree,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
             body = tree.body if isinstance(tree, ast.ClassDef) else []
-            for field, below in zip(body, body[1:], strict=False):
+            for field, below in pairwise(body):
                 if (
                     isinstance(field, ast.AnnAssign)
                     and isinstance(below, ast.Expr)

@@ -16,6 +16,7 @@ from tests.bench import (
     decode,
     export,
     fetch,
+    form,
     load,
     opening,
     regress,
@@ -39,6 +40,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "regress": regress,
     "stall": stall,
     "sweep": sweep,
+    "form": form,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 
