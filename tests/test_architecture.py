@@ -115,8 +115,8 @@ LAW: dict[str, set[str]] = {
     # Of the Lab only what is public, and the looks of the tables and plots.
     "widgets": {
         "errors", "models", "lab", "client", "handle", "workflows", "histories", "tables", "plots",
-        "retries", "latency", "_calls", "_connect", "_connection", "_lazy", "_loop", "_troubles",
-        "_words", "_html",
+        "retries", "latency", "_calls", "_checks", "_connect", "_connection", "_lazy", "_loop",
+        "_troubles", "_words", "_html",
     },
     "_notebook_files": {"errors", "_checks"},
     "notebooks": {"errors", "_notebook_files"},

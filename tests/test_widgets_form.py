@@ -19,7 +19,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from projectai_lab import FaultPlan, RetrySettings, WorkflowInput, notebooks, widgets
 from projectai_lab.config import LabConfig
 from projectai_lab.devserver import DevServer
-from projectai_lab.errors import WorkflowDefinitionError
+from projectai_lab.errors import LabClosedError, PayloadError, WorkflowDefinitionError
 from projectai_lab.lab import Lab
 from projectai_lab.workflows import ExampleWorkflow
 from tests import zoo
@@ -142,6 +142,192 @@ def test_a_wrong_text_is_told_at_its_field(lab: Lab) -> None:
     form.close()
 
 
+@dataclass
+class Note:
+    """What the converter can send."""
+
+    name: str
+    count: int = 1
+    tags: list[str] = field(default_factory=list)
+    sizes: dict[str, float] = field(default_factory=dict)
+
+
+@workflow.defn
+class Notes:
+    """Return the note's name."""
+
+    @workflow.run
+    async def run(self, note: Note) -> str:
+        """Tell it."""
+        return note.name
+
+
+@workflow.defn
+class Plain:
+    """Takes several plain parameters."""
+
+    @workflow.run
+    async def run(self, word: str, times: int = 2, pause: timedelta = timedelta(0)) -> str:
+        """Say it."""
+        return " ".join([word] * times)
+
+
+@workflow.defn
+class Nothing:
+    """Takes no input."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """End at once."""
+
+
+@workflow.defn
+class Lies:
+    """Returns another type than it says."""
+
+    @workflow.run
+    async def run(self) -> Inner:
+        """Lie."""
+        return "no Inner"  # type: ignore[return-value]
+
+
+@pytest.fixture
+def own(lab: Lab) -> Lab:
+    """Return the Lab with a worker for the workflows of this file and of the zoo."""
+    mine = [Orders, Notes, Plain, Nothing, Lies]
+    lab.start_worker(workflows=[*mine, *zoo.WORKFLOWS], activities=zoo.ACTIVITIES)
+    return lab
+
+
+def test_several_plain_parameters_and_none_have_a_form(own: Lab) -> None:
+    with widgets.submit_form(own, Plain) as form:
+        handle = form.fill(word="hi", times=3).submit()
+        assert handle.result(timeout=30) == "hi hi hi"
+        assert form.code.endswith("handle = lab.start_workflow(Plain.run, 'hi', 3)")
+        form.fill(pause=timedelta(seconds=1))
+        assert form.code.endswith("(Plain.run, 'hi', 3, timedelta(seconds=1.0))")
+    with widgets.submit_form(own, Nothing.run) as form:
+        assert form.submit().result(timeout=30) is None
+        zoo.until(lambda: "COMPLETED" in form.facts_text())
+        assert form.code.endswith("handle = lab.start_workflow(Nothing.run)")
+
+
+def test_a_workflow_by_name_takes_its_arguments_as_json(own: Lab) -> None:
+    with widgets.submit_form(own, "Plain") as form:
+        (area,) = form.fields
+        area.control.value = '["hi", 2'
+        assert "not JSON" in area.note.value
+        area.control.value = '"hi"'
+        assert "not a list" in area.note.value
+        with pytest.raises(ValueError, match="needs another value: arguments"):
+            form.submit()
+        area.control.value = '["hi", 2]'
+        assert form.submit().result(timeout=30) == "hi hi"
+        assert form.code == "handle = lab.start_workflow('Plain', 'hi', 2)"
+
+
+def test_parts_are_filled_by_dotted_names(lab: Lab) -> None:
+    with widgets.submit_form(lab, ExampleWorkflow) as form:
+        parts = {"faults.latency.a": 0.5, "retry": {"simulate_ai_call": {"maximum_attempts": 3}}}
+        form.fill(data="x", user_id="u", **parts)
+        (request,) = form.arguments()
+        assert request.faults.latency.a == 0.5
+        assert request.retry == {"simulate_ai_call": RetrySettings(maximum_attempts=3)}
+        with pytest.raises(TypeError, match=r"no field 'latenzy' in faults; did you mean"):
+            form.fill(**{"faults.latenzy": 1})
+        with pytest.raises(ValueError, match="faults must be a FaultPlan"):
+            form.fill(faults=3)
+        assert form.arguments() == [request]
+
+
+def test_groups_are_folded_and_the_request_comes_first(lab: Lab) -> None:
+    with widgets.submit_form(lab, ExampleWorkflow) as form:
+        assert [one.spec.name for one in form._record.fields][:3] == ["data", "user_id", "seed"]
+        folded = {one.spec.name: one for one in form._record.fields if hasattr(one, "inner")}
+        assert list(folded) == ["faults", "retry", "timeouts"]
+        assert all(one.inner is None for one in folded.values())
+        folded["faults"].view.selected_index = 0
+        assert folded["faults"].inner
+        assert folded["retry"].inner is None
+
+
+def test_a_hostile_text_is_escaped_in_every_field(own: Lab, new_id: Callable[[str], str]) -> None:
+    with widgets.submit_form(own, Notes) as form:
+        form.fill(name=HOSTILE, tags=[HOSTILE], sizes={HOSTILE: 1.0})
+        form.task_queue.put(HOSTILE)
+        form.workflow_id.put(new_id(HOSTILE))
+        controls = {one.spec.name: one for one in form._record.fields}
+        controls["count"].control.value = HOSTILE
+        shown = [form.facts_html()]
+        controls["count"].control.value = "1"
+        shown.append(form._code.value)
+        form.task_queue.put(own.task_queue)
+        handle = form.submit()
+        zoo.until(lambda: "COMPLETED" in form._table.value)
+        shown += [form.facts_html(), form._table.value, form._message.value]
+        for html_ in shown:
+            assert "&lt;script&gt;" in html_
+            assert "<script" not in html_
+            assert "<img" not in html_
+        assert HOSTILE in form.facts_text()
+        assert handle.result(timeout=30) == HOSTILE
+
+
+def test_what_cannot_be_sent_is_told_and_the_input_kept(own: Lab) -> None:
+    with widgets.submit_form(own, Orders).fill(name="kept") as form:
+        with pytest.raises(PayloadError):
+            form.submit()
+        assert "Object of type Colour is not JSON serializable" in form._message.value
+        assert "kept" in form.facts_text()
+        assert not form.button.disabled
+
+
+def test_a_failed_run_and_an_unreadable_result_are_told_in_words(own: Lab) -> None:
+    with widgets.submit_form(own, ExampleWorkflow) as form:
+        form.fill(
+            data="x",
+            user_id="u",
+            faults={"fail_first": {"simulate_ai_call": 9}},
+            retry={"simulate_ai_call": {"maximum_attempts": 1}},
+        )
+        form.submit()
+        zoo.until(lambda: "planned failure of attempt 1" in form.facts_text())
+    with widgets.submit_form(own, Lies) as form:
+        form.submit()
+        zoo.until(lambda: "the result cannot be read" in form.facts_text())
+        assert "COMPLETED" in form.facts_text()
+
+
+def test_many_open_rows_all_have_their_turn(own: Lab) -> None:
+    with widgets.submit_form(own, zoo.Sleeper) as form:
+        form.fill(seconds=600)
+        sleepers = [form.submit() for _ in range(9)]
+        short = form.fill(seconds=0.01).submit()
+        zoo.until(lambda: f"{short.id}  COMPLETED" in form.facts_text())
+        for one in sleepers:
+            one.terminate()
+        zoo.until(lambda: form.facts_text().count("TERMINATED") == 9)
+
+
+def test_another_input_is_another_execution_also_after_a_lost_answer(lab: Lab) -> None:
+    with widgets.submit_form(lab, ExampleWorkflow).fill(data="x", user_id="u") as form:
+        same = [form._call()["id"] for _ in range(2)]
+        other = form.fill(data="y")._call()["id"]
+        assert same[0] == same[1] != other
+
+
+def test_a_start_whose_answer_was_lost_is_found_again(lab: Lab) -> None:
+    with widgets.submit_form(lab, ExampleWorkflow).fill(data="x", user_id="u") as form:
+        call = form._call()
+        lost = lab.start_workflow(ExampleWorkflow.run, *call["args"], id=call["id"])
+        assert form.submit().run_id == lost.run_id
+        call = form._call()
+        lost = lab.start_workflow(ExampleWorkflow.run, *call["args"], id=call["id"])
+        lost.result(timeout=30)
+        assert form.submit().run_id == lost.run_id
+        zoo.until(lambda: form.facts_text().count("COMPLETED") == 2)
+
+
 def test_a_double_click_starts_one(lab: Lab) -> None:
     form = widgets.submit_form(lab, ExampleWorkflow).fill(data="x", user_id="u")
     form.button.click()
@@ -174,6 +360,10 @@ def test_a_closed_lab_is_told_and_the_input_kept(config: LabConfig) -> None:
         handle = form.submit()
         handle.result(timeout=30)
     assert "The Lab is closed" in form._message.value
+    with pytest.raises(LabClosedError):
+        form.submit()
+    assert "open a new one, with Lab.open()" in form._message.value
+    assert len(form.handles) == 1
     assert "kept" in form.facts_text()
     assert "COMPLETED" in form.facts_text()
 
@@ -206,9 +396,9 @@ def test_a_server_that_is_away_is_told_and_the_same_form_works_when_it_is_back(
         assert "kept" in form.facts_text()
         assert not form.button.disabled
         with restart(first):
-            form.button.click()
-            zoo.until(lambda: form.handles)
+            zoo.until(lambda: form.button.click() or form.handles)
             zoo.until(lambda: "COMPLETED" in form._table.value)
+        assert len(form.handles) == 1
 
 
 def test_notebook_09_leaves_the_last_facts_on_its_page_and_saves_its_widgets(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import time
 from typing import Any, Self
 from uuid import uuid4
@@ -18,7 +17,7 @@ from projectai_lab.errors import LabError
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.widgets._code import LONGEST, start_code
 from projectai_lab.widgets._fields import Field, Leaf
-from projectai_lab.widgets._groups import Record, field_of, read_all
+from projectai_lab.widgets._groups import Record, field_of, nested, put_all, read_all
 from projectai_lab.widgets._kinds import shape_of
 from projectai_lab.widgets._look import Html, block, message, table, text
 from projectai_lab.widgets._panel import Panel, style
@@ -27,6 +26,7 @@ from projectai_lab.widgets._started import Rows
 
 _LOOK_EVERY_S = 0.5
 _DOUBLE_CLICK_S = 1.0
+_QUEUED_S = 0.2
 _LEFT = "<style>.projectai-lab .widget-inline-hbox .widget-label{text-align:left}</style>"
 _IN_USE = "choose another Workflow Id, or leave it empty to have one made"
 _GONE = "The Lab is closed: open one with Lab.open() and run this cell again; the input is kept."
@@ -54,6 +54,7 @@ class SubmitForm(Panel):
         self._rows = Rows(lab.client)
         self._record: Record | None = None
         self._busy, self._quiet_until = False, 0.0
+        self._made_for: list[Any] | None = None
         self._made_id = self._new_id()
         self._insist = False
         self._said = Html("")
@@ -110,30 +111,30 @@ class SubmitForm(Panel):
             raise ValueError(f"needs another value: {', '.join(wrong or filter(None, bad))}")
         if isinstance(self._started.workflow, str):
             return list(values.get("arguments", []))
-        # Positional: what was left out stands at its default.
-        return [values.get(one.name, one.default) for one in self._parameters()]
-
-    def _parameters(self) -> list[Spec]:
-        return [one.spec for one in self.fields]
+        specs = [one.spec for one in self.fields]
+        given = [values.get(one.name, one.default) for one in specs]
+        # Positional: what is left out at the end stands at its default there.
+        while given and given[-1] == specs[len(given) - 1].default:
+            given.pop()
+        return given
 
     def _lines(self) -> list[tuple[str, str, str]]:
         own = [self.workflow_id, self.task_queue]
         return [line for one in [*self.fields, *own] for line in one.lines()]
 
     def fill(self, **values: Any) -> Self:
-        """Put values into fields by name; TypeError for a name, ValueError for a value that no
-        field takes."""
+        """Put values into fields by name; a part of a group by a mapping or a dotted name.
+
+        Raises TypeError for a name that no field has, ValueError for a value that none takes.
+
+        >>> form.fill(user_id="u-1", **{"faults.latency.a": 0.5})              # doctest: +SKIP
+        """
+        fields = self._record.fields if self._record else self.fields
         with self.lock:
-            fields = self._record.fields if self._record else self.fields
-            known = {one.spec.name: one for one in fields}
-            for name in values:
-                if name not in known:
-                    near = difflib.get_close_matches(name, known, 1)
-                    hint = f"; did you mean {near[0]!r}?" if near else f": {', '.join(known)}"
-                    raise TypeError(f"the form has no field {name!r}{hint}")
-            for name, value in values.items():
-                known[name].put(value)
-            self._changed()
+            try:
+                put_all(fields, nested(values))
+            finally:
+                self._changed()
         return self
 
     def submit(self, *, id: str | None = None) -> LabWorkflowHandle[Any]:
@@ -150,20 +151,35 @@ class SubmitForm(Panel):
                 raise
             self._busy = self.button.disabled = True
         try:
-            handle = self._lab.start_workflow(self._started.workflow, *call.pop("args"), **call)
+            handle = self._start(call)
         except Exception as error:
             with self.lock:
-                self._busy = False
-                self.button.disabled = self.closed
+                self._busy, self.button.disabled = False, self.closed
+                # The second click of a double click waited in the queue meanwhile.
+                self._quiet_until = time.monotonic() + _QUEUED_S
                 self._say(_why(error), "error")
             raise
         with self.lock:
             self._took(handle)
         return handle
 
+    def _start(self, call: dict[str, Any]) -> LabWorkflowHandle[Any]:
+        arguments = call.pop("args")
+        try:
+            return self._lab.start_workflow(self._started.workflow, *arguments, **call)
+        except WorkflowAlreadyStartedError as error:
+            if "id_reuse_policy" not in call:
+                raise
+            # Its answer was lost, and it has closed meanwhile.
+            return self._lab.get_workflow_handle(error.workflow_id, run_id=error.run_id)
+
     def _call(self) -> dict[str, Any]:
         own = self.workflow_id.read()
-        call = {"args": self.arguments(), "id": own or self._made_id}
+        arguments = self.arguments()
+        if arguments != self._made_for:
+            # Another input is another execution, also where the first start's answer was lost.
+            self._made_id, self._made_for = self._new_id(), arguments
+        call = {"args": arguments, "id": own or self._made_id}
         call["task_queue"] = self.task_queue.read() or None
         if not own:
             # A start whose answer was lost is found again, not made twice.
@@ -176,7 +192,8 @@ class SubmitForm(Panel):
         self._rows.add(handle)
         self._busy, self._insist = False, False
         self._quiet_until = time.monotonic() + _DOUBLE_CLICK_S
-        self._made_id = self._new_id()
+        self._made_for = None
+        self.workflow_id.put("")
         self._say(f"started {handle.id}")
         self._show_rows()
 
@@ -240,5 +257,5 @@ class SubmitForm(Panel):
 
 def _why(error: Exception) -> str:
     if isinstance(error, WorkflowAlreadyStartedError):
-        return f"{error}: the Workflow Id is in use; {_IN_USE}"
+        return f"{error}: the Workflow Id {error.workflow_id!r} is in use; {_IN_USE}"
     return str(error) or type(error).__name__

@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets
 
+from projectai_lab._checks import did_you_mean
 from projectai_lab.widgets._fields import Field, InvalidError, Leaf, Line
 from projectai_lab.widgets._kinds import UNSET, Shape, shape_of, without_none
 from projectai_lab.widgets._look import block
@@ -44,15 +45,12 @@ class Record(Field):
         (named[0] if named else self).blame(words)
 
     def put(self, value: Any) -> None:
-        """Show the parts of a record or of a mapping."""
-        for one in self.fields:
-            if isinstance(value, Mapping):
-                if one.spec.name in value:
-                    one.put(value[one.spec.name])
-            elif isinstance(value, self.make):
-                one.put(getattr(value, one.spec.name))
-            else:
-                raise ValueError(f"{self.spec.name} must be a {self.make.__name__}, got {value!r}")
+        """Show the parts of a record or of a mapping; TypeError for a name that it lacks."""
+        if isinstance(value, self.make):
+            value = {one.spec.name: getattr(value, one.spec.name) for one in self.fields}
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{self.spec.name} must be a {self.make.__name__}, got {value!r}")
+        put_all(self.fields, value, self.spec.name)
 
     def lines(self, above: str = "") -> Iterator[Line]:
         """Yield the lines of its fields."""
@@ -122,9 +120,13 @@ class Items(Field):
         return dict(zip(values[::2], values[1::2], strict=True))
 
     def put(self, value: Any) -> None:
-        """Show the items of a list or dict."""
+        """Show the items of a list or dict; ValueError for what is neither."""
+        fits: Any = Mapping if self.shape.key else Sequence | set | frozenset
+        if not isinstance(value, fits) or isinstance(value, str | bytes):
+            wanted = "dict" if self.shape.key else "list"
+            raise ValueError(f"{self.spec.name} must be a {wanted}, got {value!r}")
         self.rows = []
-        pairs = value.items() if self.shape.key else ((UNSET, one) for one in value)
+        pairs: Any = value.items() if self.shape.key else ((UNSET, one) for one in value)
         for key, one in pairs:
             self._append(key, one)
         self._arrange()
@@ -187,6 +189,8 @@ class Folded(Field):
     def put(self, value: Any) -> None:
         """Build the group and show a value."""
         if value is None:
+            if not self.optional:
+                raise ValueError(f"{self.spec.name} must not be None")
             self.given.value = False
             return
         self._build().put(value)
@@ -239,3 +243,35 @@ def read_all(fields: Sequence[Field], insist: bool) -> tuple[dict[str, Any], lis
             if value is not UNSET:
                 values[one.spec.name] = value
     return values, bad
+
+
+def put_all(fields: Sequence[Field], values: Mapping[str, Any], within: str = "") -> None:
+    """Show values in the fields of these names; TypeError for a name that no field has."""
+    known = {one.spec.name: one for one in fields}
+    for name in values:
+        if name not in known:
+            hint = did_you_mean(str(name), known) or f"there are {', '.join(known) or 'none'}"
+            place = f" in {within}" if within else ""
+            raise TypeError(f"the form has no field {name!r}{place}; {hint}")
+    for name, value in values.items():
+        known[name].put(value)
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with dotted names as mappings in mappings; TypeError where two contradict.
+
+    >>> nested({"a": 1, "b.c": 2, "b.d": 3})
+    {'a': 1, 'b': {'c': 2, 'd': 3}}
+    """
+    made: dict[str, Any] = {}
+    for path, value in values.items():
+        *above, name = path.split(".")
+        place = made
+        for one in above:
+            whole = place.get(one, {})
+            if not isinstance(whole, Mapping):
+                raise TypeError(f"{path!r} is a part of {one!r}, which is given as a whole too")
+            place[one] = dict(whole)
+            place = place[one]
+        place[name] = value
+    return made

@@ -224,6 +224,9 @@ def _json(hint: Any, typed: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
     try:
+        if hint is list and not isinstance(read, list):
+            # The converter takes any collection for one.
+            raise TypeError(f"it is a {type(read).__name__}")
         return value_to_type(hint, read)
     except (TypeError, ValueError, RuntimeError) as error:
         name = getattr(hint, "__name__", None) or str(hint)

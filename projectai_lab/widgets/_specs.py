@@ -48,7 +48,7 @@ def started_by(workflow: Any) -> Started:
     Raises TypeError for anything else.
     """
     if isinstance(workflow, str) and workflow.strip():
-        wanted = Spec("arguments", list[Any], [], "a JSON list with one item an argument")
+        wanted = Spec("arguments", list, [], "a JSON list with one item an argument")
         return Started(workflow, workflow, None, (wanted,), "started by name: arguments as JSON")
     owner = workflow if isinstance(workflow, type) else _owner(workflow)
     definition = _Definition.from_class(owner) if owner else None
