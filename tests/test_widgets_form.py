@@ -121,6 +121,7 @@ def test_every_type_has_its_field_and_its_code(lab: Lab) -> None:
     )
     form.fill(**vars(order))
     assert form.arguments() == [order]
+    assert {"sizes[k]: 1.5", "tags[1]: y", "extra.size: 5"} <= {*form.facts_text().splitlines()}
     space: dict[str, Any] = {}
     exec(form.code.replace("handle = lab.start_workflow", "seen = (lambda *a: a)"), space)
     assert space["seen"][1] == order
@@ -425,3 +426,18 @@ def test_notebook_09_leaves_the_last_facts_on_its_page_and_saves_its_widgets(
         assert workflow_id in page
         assert result in html.unescape(page)
     assert "jsdelivr" not in page
+
+
+def test_no_argument_plain_parameters_and_a_failed_run(lab: Lab) -> None:
+    lab.start_worker(workflows=zoo.WORKFLOWS, activities=zoo.ACTIVITIES)
+    with widgets.submit_form(lab, zoo.Doomed) as form:
+        form.fill(reason=HOSTILE).submit()
+        zoo.until(lambda: "FAILED" in form._table.value)
+        assert "ApplicationError" in form._table.value
+        assert "<script" not in form._table.value
+    with widgets.submit_form(lab, zoo.Counter) as form:
+        assert form.code.endswith("lab.start_workflow(Counter.run)")
+        form.submit().terminate()
+    with widgets.submit_form(lab, zoo.Greeting.run) as form:
+        handle = form.fill(activity="greet", argument="you").submit()
+        assert handle.result(timeout=30) == "hello you"

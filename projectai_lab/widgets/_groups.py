@@ -136,7 +136,8 @@ class Items(Field):
         yield above + self.spec.name, f"{len(self.rows)} items", self.problem
         for n, (name, item, _) in enumerate(self.rows):
             place = f"{above}{self.spec.name}[{name.control.value if name else n}]."
-            yield from item.lines(place)
+            for label, shown, problem in item.lines(place):
+                yield label.replace("].value", "]", 1), shown, problem
 
 
 class Folded(Field):
