@@ -24,6 +24,8 @@ _PAGE = """{% extends 'index.html.j2' %}
 {% block html_head_js_mermaidjs %}{% endblock %}
 {% block jupyter_widgets %}{% endblock %}
 """
+# Facts before widgets, whose code would come from the network.
+_PRIORITY = ["text/html", "application/vnd.jupyter.widget-view+json"]
 _TRACEBACK_LINES = 8
 
 
@@ -222,7 +224,11 @@ def _kernel_of_this_python(env: Mapping[str, str]) -> type[Any]:
 def _write_page(copy: Path) -> Path:
     from nbconvert.exporters import HTMLExporter
 
-    body, _ = HTMLExporter(raw_template=_PAGE).from_filename(str(copy))
+    config = HTMLExporter().default_config
+    usual = config.NbConvertBase.display_data_priority
+    later = [one for one in usual if one not in _PRIORITY]
+    config.NbConvertBase.display_data_priority = [*_PRIORITY, *later]
+    body, _ = HTMLExporter(raw_template=_PAGE, config=config).from_filename(str(copy))
     page = copy.with_suffix(".html")
     page.write_text(body, encoding="utf-8")
     return page

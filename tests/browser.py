@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
@@ -172,7 +172,7 @@ class Tab:
     errors: list[str] = field(default_factory=list)
 
     @classmethod
-    def open(cls, browser: Browser, url: str) -> Tab:
+    def open(cls, browser: Browser, url: str) -> Self:
         """Open an address in a page of its own, with no cookies or storage of another's."""
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
         page.set_default_timeout(LIMIT_MS)

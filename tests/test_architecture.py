@@ -117,8 +117,8 @@ LAW: dict[str, set[str]] = {
     # Of the Lab only what is public, and the looks of the tables and plots.
     "widgets": {
         "errors", "models", "lab", "client", "handle", "workflows", "histories", "tables", "plots",
-        "retries", "latency", "_connection", "_lazy", "_loop", "_words", "_html", "_frames",
-        "_spans",
+        "retries", "latency", "_calls", "_checks", "_connect", "_connection", "_frames", "_html",
+        "_lazy", "_loop", "_spans", "_troubles", "_words",
     },
     "_notebook_files": {"errors", "_checks"},
     "notebooks": {"errors", "_notebook_files"},

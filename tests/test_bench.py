@@ -19,6 +19,7 @@ from tests.bench import (
     explorer,
     export,
     fetch,
+    form,
     load,
     nested,
     opening,
@@ -65,6 +66,21 @@ def test_open_measures_with_and_without_imports() -> None:
     assert without.at_most == 1.2
     assert with_imports.ours > without.ours
     assert with_imports.other > without.other
+
+
+def test_form_measures_the_first_and_a_further_form_of_a_kernel() -> None:
+    rows = form.measure(rounds=1)
+    assert positive(rows) == ["form: a kernel's first, with imports", "form: a further"]
+    assert {(row.other, row.at_most) for row in rows} == {(0.3, 1)}
+
+
+def test_form_reports_a_cell_that_fails_or_shows_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with form.kernel() as client:
+        with pytest.raises(RuntimeError, match="the cell failed: no luck"):
+            form.run(client, "raise ValueError('no luck')")
+        monkeypatch.setattr(form, "FORM", "1")
+        with pytest.raises(RuntimeError, match="the cell showed no form"):
+            form.until_shown(client)
 
 
 def test_open_reports_what_a_failed_side_wrote() -> None:
@@ -270,5 +286,5 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
     known = "decode, open, throughput, fetch, load, export, simulate, virtual, regress, "
-    known += "stall, sweep, explorer"
+    known += "stall, sweep, cells, nested, explorer, form"
     assert f"no measurement speed; there are {known}" in (capsys.readouterr().err)

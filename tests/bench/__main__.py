@@ -18,6 +18,7 @@ from tests.bench import (
     explorer,
     export,
     fetch,
+    form,
     load,
     nested,
     opening,
@@ -45,6 +46,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "cells": cells,
     "nested": nested,
     "explorer": explorer,
+    "form": form,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 

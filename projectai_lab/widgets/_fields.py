@@ -1,0 +1,148 @@
+"""Fields of a form: each has a control, a note with its documentation or problem, and a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ipywidgets
+
+from projectai_lab.widgets._kinds import (
+    UNSET,
+    anything,
+    check_size,
+    kind_of,
+    taken_as,
+)
+from projectai_lab.widgets._look import Html, block, message, text
+from projectai_lab.widgets._specs import Spec
+
+Line = tuple[str, str, str]
+"""Name, value as text, problem: a row of a form's facts."""
+_CHOOSE = "(choose)"
+
+
+class InvalidError(ValueError):
+    """A field has no usable value; the field says why."""
+
+
+class Field:
+    """A named place for a value; `read` returns UNSET where the default is to hold."""
+
+    def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:
+        self.spec, self.changed = spec, changed
+        self.problem = ""
+        self.insist = False
+        self.note = ipywidgets.HTML()
+        self.view = ipywidgets.VBox()
+
+    def read(self) -> Any:
+        """Return the value; raises `InvalidError`, and shows the reason at the field."""
+        raise NotImplementedError
+
+    def put(self, value: Any) -> None:
+        """Show a value; raises TypeError or ValueError for one of another type."""
+        raise NotImplementedError
+
+    def lines(self, above: str = "") -> Iterator[Line]:
+        """Yield the facts of the field and of those within it."""
+        raise NotImplementedError
+
+    def blame(self, words: str) -> None:
+        """Show a problem at the field, or its documentation when there is none."""
+        self.problem = words
+        doc = Html(f'<span class="dim">{text(self.spec.doc)}</span>') if self.spec.doc else ""
+        shown = message(words, "error") if words else doc
+        value = block(shown) if shown else ""
+        if self.note.value != value:
+            self.note.value = value
+
+
+class Leaf(Field):
+    """One control: a text that is parsed, or a choice."""
+
+    def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:
+        super().__init__(spec, changed)
+        self.kind = kind_of(spec.hint)
+        self.missing = False
+        none = [("None", None)] if self.kind.optional else []
+        start = [(_CHOOSE, UNSET)] if spec.required and not none else []
+        self.choices = [*start, *none, *self.kind.choices] if self.kind.choices else []
+        self.control = self._control()
+        self.view.children = [self.control, self.note]
+        if not spec.required:
+            self._show(spec.default)
+        self.blame("")
+        self.control.observe(lambda _: changed(), "value")
+
+    def _control(self) -> Any:
+        same = {"description": self.spec.name, "style": {"description_width": "10em"}}
+        layout = {"width": "min(44em, 98%)"}
+        if self.choices:
+            options = [(label, n) for n, (label, _) in enumerate(self.choices)]
+            return ipywidgets.Dropdown(options=options, layout=layout, **same)
+        words = self.kind.words + (", empty for None" if self.kind.optional else "")
+        cls = ipywidgets.Textarea if self.kind.lines > 1 else ipywidgets.Text
+        more = {"rows": self.kind.lines} if self.kind.lines > 1 else {}
+        return cls(placeholder=words, layout=layout, tooltip=words, **same, **more)
+
+    def read(self) -> Any:
+        """Return what was typed or chosen."""
+        self.missing = False
+        try:
+            value = self._typed()
+            self.blame("")
+        except InvalidError:
+            # Nobody is told before a first attempt that what is still empty is required.
+            self.missing = True
+            self.blame("")
+            raise
+        except ValueError as error:
+            self.blame(str(error))
+            raise InvalidError(str(error)) from None
+        if self.kind.parse is anything and value is not UNSET and (words := taken_as(value)):
+            self.note.value = block(words)
+        return value
+
+    def _typed(self) -> Any:
+        if self.choices:
+            value = self.choices[self.control.value][1]
+            if value is UNSET:
+                return self._missing()
+            return value
+        typed: str = self.control.value
+        if not typed and not isinstance(self.spec.default, str):
+            return self._missing()
+        check_size(typed)
+        return self.kind.parse(typed)
+
+    def _missing(self) -> Any:
+        if self.kind.optional:
+            return None
+        if not self.spec.required:
+            return UNSET
+        if self.insist:
+            raise ValueError("required")
+        raise InvalidError("required")
+
+    def put(self, value: Any) -> None:
+        """Show a value; TypeError or ValueError for one that does not fit."""
+        try:
+            self._show(value)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{self.spec.name}: {value!r} is not {self.kind.words}") from error
+
+    def _show(self, value: Any) -> None:
+        if self.choices:
+            found = [n for n, (_, one) in enumerate(self.choices) if one is value or one == value]
+            if not found:
+                raise ValueError(f"{value!r} is none of the choices")
+            self.control.value = found[0]
+        else:
+            self.control.value = "" if value is None else self.kind.show(value)
+
+    def lines(self, above: str = "") -> Iterator[Line]:
+        """Yield its own line."""
+        shown = self.choices[self.control.value][0] if self.choices else self.control.value
+        problem = self.problem or ("required" if self.missing else "")
+        yield above + self.spec.name, shown if len(shown) < 300 else shown[:300] + "…", problem
