@@ -56,8 +56,9 @@ LAW: dict[str, set[str]] = {
         "errors", "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles",
         "_waits", "_calls", "attempt_poll",
     },
+    "_many": {"errors", "handle", "_bar", "_calls", "_connect", "_loop", "_troubles", "_waits"},
     "client": {
-        "errors", "config", "models", "histories", "handle", "fault_injection",
+        "errors", "config", "models", "histories", "handle", "fault_injection", "_many",
         "_connect", "_connection", "_calls",
     },
     "_verdict": set(),
@@ -115,7 +116,7 @@ LAW: dict[str, set[str]] = {
     # Of the Lab only what is public, and the looks of the tables and plots.
     "widgets": {
         "errors", "models", "lab", "client", "handle", "workflows", "histories", "tables", "plots",
-        "retries", "latency", "_connection", "_lazy", "_loop", "_words", "_html",
+        "retries", "latency", "_connect", "_connection", "_lazy", "_loop", "_words", "_html",
     },
     "_notebook_files": {"errors", "_checks"},
     "notebooks": {"errors", "_notebook_files"},
@@ -133,15 +134,15 @@ EVERYTHING = {"cli"}
 # Which modules may use a package from outside, or one of the two that make code concurrent.
 OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
-        "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
-        "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
-        "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
+        "config", "_connect", "_troubles", "_waits", "_many", "activities", "workflows",
+        "devserver", "_calls", "_connection", "handle", "client", "attempts", "attempt_poll",
+        "_verdict", "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
         "_replay", "_heartbeat", "_time_skipping", "_secrets", "fault_injection", "load", "sweeps",
         "cells", "widgets", "cli",
     },
-    "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
+    "google": {"_troubles", "_waits", "attempts", "histories", "tables", "widgets"},
     "asyncio": {
-        "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
+        "_loop", "_connect", "_troubles", "_waits", "_many", "_calls", "_connection", "activities",
         "workflows", "worker", "attempt_poll", "histories", "_heartbeat", "_time_skipping",
         "fault_injection", "load", "sweeps", "cells", "widgets", "cli",
     },
