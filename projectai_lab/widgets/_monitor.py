@@ -25,6 +25,13 @@ _COLUMNS = (
     *("age or duration", "last failure"),
 )
 _CLOCKS = "ages and waits by this computer's clock, durations by the server's"
+# Words stay whole on a narrow screen: the table scrolls. Ids and failures may break anywhere.
+_STYLE = """<style>
+.plab .plab-runs th,.plab .plab-runs td{overflow-wrap:normal}
+.plab .plab-runs td:first-child,.plab .plab-runs td:last-child{overflow-wrap:anywhere;
+min-width:12em}
+.plab .plab-runs caption{text-align:left}
+</style>"""
 _ROW = {"flex_flow": "row wrap"}
 
 
@@ -165,7 +172,8 @@ class Monitor(Panel):
         at = self._seen.at
         caption = f"Workflow Executions, page {len(self._pages)}; {_CLOCKS}"
         cells = [self._cells(row, at) for row in self._seen.rows]
-        return table(_COLUMNS, cells, caption=caption, numbers=_COLUMNS[4:7])
+        drawn = table(_COLUMNS, cells, caption=caption, numbers=_COLUMNS[4:7])
+        return Html(f'{_STYLE}<div class="plab-runs">{drawn}</div>')
 
     def _cells(self, row: Row, at: datetime) -> list[object]:
         name = shorten(row.workflow_id, 48)
@@ -174,7 +182,8 @@ class Monitor(Panel):
         if row.pending.trouble:
             status = Html(f"{status} <strong>{row.pending.trouble}</strong>")
         linked = Html(_html.link(url, name)) if url else name
-        return [linked, row.workflow_type, status, *_doing(row, at)]
+        doing, *others = _doing(row, at)
+        return [linked, shorten(row.workflow_type, 48), status, shorten(doing, 48), *others]
 
     def facts_html(self) -> Html:
         """Return counts, pace and the page of executions as it was seen last."""
