@@ -20,6 +20,7 @@ from tests.bench import (
     fetch,
     form,
     load,
+    monitor,
     nested,
     opening,
     regress,
@@ -47,6 +48,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "nested": nested,
     "explorer": explorer,
     "form": form,
+    "monitor": monitor,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 
