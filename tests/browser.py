@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
-from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests import zoo
 
@@ -34,6 +33,7 @@ ARGUMENTS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 LIMIT_MS = 60_000.0
+_KERNEL = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
 _ICONS = "/npm/@fortawesome/"
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -63,6 +63,10 @@ class Site:
     log: Path
     process: psutil.Process
 
+    def notebook(self, name: str) -> str:
+        """Return JupyterLab's address of a notebook, in a workspace where no other is open."""
+        return f"{self.url}/workspaces/{name}/tree/{name}.ipynb"
+
     def kernels(self) -> list[psutil.Process]:
         """Return the kernels that run now."""
         found = []
@@ -87,7 +91,13 @@ def jupyterlab(folder: Path) -> Iterator[Site]:
     )
     port = _free_port()
     arguments = [
-        *("jupyterlab", "--no-browser", "--allow-root", "--IdentityProvider.token="),
+        *(
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            "--expose-app-in-browser",
+            "--IdentityProvider.token=",
+        ),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
         *("--LabApp.extension_manager=readonly", "--ServerApp.terminals_enabled=False"),
         f"--ServerApp.root_dir={folder / 'notebooks'}",
@@ -211,57 +221,30 @@ class Notebook(Tab):
     def ready(self) -> None:
         """Wait until the notebook is drawn and its kernel waits for work."""
         self.page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-        self.kernel_is_idle()
-
-    def kernel_is_idle(self) -> None:
-        """Wait until the kernel's indicator in the toolbar says that it is idle."""
-        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
+        self.page.wait_for_function(f"{_KERNEL}?.status === 'idle'")
 
     def run_all(self) -> None:
-        """Run all cells from the menu, and wait until each has its number."""
-        prompts = self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputArea-prompt")
-
-        def begun() -> bool:
-            # A click while the page still draws itself may come to nothing, and sometimes
-            # JupyterLab asks which kernel to take: the one that it offers.
-            if (offered := self.page.locator(".jp-Dialog .jp-mod-accept")).count():
-                offered.first.click()
-            with suppress(PlaywrightTimeoutError):
-                self.menu("Run", "Run All Cells")
-            self.page.wait_for_timeout(500)
-            return any(text != "[ ]:" for text in prompts.all_text_contents())
-
-        zoo.until(begun)
-        cells = self.page.locator(".jp-Notebook .jp-CodeCell")
+        """Run all cells once, and wait until each has its number."""
+        self.command("notebook:run-all-cells")
         self.page.wait_for_function(
-            """count => {
-                const prompts = [...document.querySelectorAll(
-                    '.jp-Notebook .jp-CodeCell .jp-InputArea-prompt')].map(e => e.textContent);
-                return prompts.length >= count && prompts.every(t => /\\[\\d+\\]/.test(t));
-            }""",
-            arg=cells.count(),
+            """() => {
+                const notebook = jupyterapp.shell.currentWidget.content;
+                const code = notebook.widgets.filter(cell => cell.model.type === 'code');
+                return code.every(cell => cell.model.executionCount);
+            }"""
         )
-        self.kernel_is_idle()
+        self.ready()
 
-    def menu(self, *path: str) -> None:
-        """Click through the menu bar: `menu("Run", "Run All Cells")`."""
-        bar, *items = path
-        self.page.locator(".lm-MenuBar-item", has_text=bar).first.click(timeout=5000)
-        for item in items:
-            label = self.page.locator(".lm-Menu-itemLabel").get_by_text(item, exact=True)
-            label.last.click()
+    def command(self, name: str, **arguments: str) -> None:
+        """Have JupyterLab carry out one of its commands, as its menus do."""
+        # In braces: a command's promise would be waited for without an end.
+        call = "([name, given]) => { jupyterapp.commands.execute(name, given) }"
+        self.page.evaluate(call, [name, arguments])
 
     def theme(self, name: str) -> None:
         """Switch the theme: `JupyterLab Dark` or `JupyterLab Light`."""
-        self.page.keyboard.press("Control+Shift+C")
-        palette = self.page.locator(".lm-CommandPalette-input:visible")
-        palette.fill(f"Use Theme: {name}")
-        self.page.locator(".lm-CommandPalette-item:visible").first.click()
+        self.command("apputils:change-theme", theme=name)
         self.page.locator(f"body[data-jp-theme-name='{name}']").wait_for(state="attached")
-
-    def outputs(self) -> Locator:
-        """Return the places below the cells where outputs stand."""
-        return self.page.locator(".jp-Notebook .jp-OutputArea-output")
 
 
 def notebook(cells: Sequence[str]) -> str:

@@ -137,7 +137,8 @@ EVERYTHING = {"cli"}
 # Which modules may use a package from outside, or one of the two that make code concurrent.
 OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
-        "config", "_connect", "_troubles", "_waits", "_many", "activities", "workflows", "devserver",
+        "config", "_connect", "_troubles", "_waits", "_many", "activities", "workflows",
+        "devserver",
         "_calls", "_connection", "_watching", "handle", "client", "attempts", "attempt_poll",
         "_verdict", "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
         "_replay", "_heartbeat", "_time_skipping", "_secrets", "fault_injection", "load", "sweeps",

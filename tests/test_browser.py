@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -11,8 +12,11 @@ pytest.importorskip("playwright")
 from playwright.sync_api import Browser
 
 from tests import browser as tools
+from tests import zoo
 
 pytestmark = pytest.mark.skipif(not tools.CHROMIUM, reason=tools.WHY_SKIPPED)
+
+CONSOLE = tools.ROOT / "notebooks" / "90_console.ipynb"
 
 # The smallest panel with a control; it needs no server of Temporal's.
 SMALL = """
@@ -58,6 +62,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tools.Site]:
     folder = tmp_path_factory.mktemp("jupyterlab")
     (folder / "notebooks").mkdir()
     (folder / "notebooks" / "small.ipynb").write_text(tools.notebook([SMALL]))
+    shutil.copy(CONSOLE, folder / "notebooks")
     with tools.jupyterlab(folder) as site:
         yield site
 
@@ -68,12 +73,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tools.Site]:
     folder = tmp_path_factory.mktemp("voila")
     (folder / "notebooks").mkdir()
     (folder / "notebooks" / "small.ipynb").write_text(tools.notebook([SMALL]))
+    shutil.copy(CONSOLE, folder / "notebooks")
     with tools.voila(folder) as site:
         yield site
 
 
 def test_jupyterlab_draws_a_panel_that_answers(jupyter: tools.Site, chromium: Browser) -> None:
-    tab = tools.Notebook.open(chromium, f"{jupyter.url}/tree/small.ipynb")
+    tab = tools.Notebook.open(chromium, jupyter.notebook("small"))
     tab.ready()
     tab.run_all()
     tab.page.get_by_text("twice is 6").wait_for()
@@ -91,3 +97,51 @@ def test_voila_draws_a_panel_that_answers(pages: tools.Site, chromium: Browser) 
     tab.page.get_by_text("twice is 8").wait_for()
     tab.shoot("small-voila")
     assert tab.errors == []
+
+
+def submit(tab: tools.Tab, workflow_id: str) -> None:
+    """Fill the console's form, start a run, and wait until form and monitor say that it is done."""
+    page = tab.page
+    page.get_by_label("data", exact=True).fill("hello from a browser")
+    page.get_by_label("user_id", exact=True).fill("u-1")
+    page.get_by_label("Workflow Id", exact=True).fill(workflow_id)
+    page.get_by_role("button", name="Submit", exact=True).click()
+    row = page.locator("tr", has_text=workflow_id).filter(has_text="COMPLETED")
+    row.first.wait_for()
+    # In the form's rows and in the monitor.
+    zoo.until(lambda: row.count() >= 2)
+
+
+def explore(tab: tools.Tab, workflow_id: str) -> None:
+    """Open the run in the explorer and click its last attempt of the AI call."""
+    page = tab.page
+    page.get_by_role("button", name="Refresh", exact=True).click()
+    page.get_by_text(f"{workflow_id}", exact=False).first.wait_for()
+    page.locator("button[title*='simulate_ai_call']").last.click()
+    page.get_by_text("ACTIVITY_TASK_COMPLETED").first.wait_for()
+
+
+def test_the_console_in_jupyterlab(jupyter: tools.Site, chromium: Browser) -> None:
+    tab = tools.Notebook.open(chromium, jupyter.notebook("90_console"))
+    tab.ready()
+    tab.run_all()
+    submit(tab, "in-jupyterlab")
+    explore(tab, "in-jupyterlab")
+    tab.shoot("console-jupyterlab")
+    tab.theme("JupyterLab Dark")
+    tab.shoot("console-jupyterlab-dark")
+    tab.resize(420)
+    tab.shoot("console-jupyterlab-narrow")
+    assert tab.errors == []
+
+
+def test_the_console_as_a_page(pages: tools.Site, chromium: Browser) -> None:
+    tab = tools.Tab.open(chromium, f"{pages.url}voila/render/90_console.ipynb")
+    submit(tab, "in-voila")
+    explore(tab, "in-voila")
+    tab.resize(1280, 4000)
+    tab.shoot("console-voila")
+    tab.resize(420, 5000)
+    tab.shoot("console-voila-narrow")
+    assert tab.errors == []
+    tab.page.close()

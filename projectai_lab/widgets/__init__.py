@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from projectai_lab.widgets._form import submit_form
     from projectai_lab.widgets._history_browser import history_browser
     from projectai_lab.widgets._monitor import monitor
+    from projectai_lab.widgets._panel import attended
     from projectai_lab.widgets._playground import policy_playground
 
-__all__ = ["history_browser", "monitor", "policy_playground", "submit_form"]
+__all__ = ["attended", "history_browser", "monitor", "policy_playground", "submit_form"]
 # ipywidgets and IPython are loaded by the first name that is used.
 _HOMES = {
+    "attended": "_panel",
     "history_browser": "_history_browser",
     "monitor": "_monitor",
     "policy_playground": "_playground",

@@ -10,11 +10,12 @@ from html import escape
 STYLE = """
 .plab{font-size:13px;line-height:1.5;color:var(--jp-content-font-color1,inherit)}
 .plab table{border-collapse:collapse;margin:.3em 0;width:auto;border:0}
-.plab th,.plab td{text-align:left;padding:.15em .9em .15em 0;border:0;vertical-align:top;
-overflow-wrap:anywhere}
+.plab table th,.plab table td{text-align:left!important;padding:.15em .9em .15em 0;border:0;
+vertical-align:top;max-width:40em;overflow-wrap:break-word}
+.plab table thead th{white-space:nowrap}
 .plab caption{text-align:left;font-weight:600;padding-top:.4em}
-.plab thead th{border-bottom:1px solid var(--jp-border-color1,#9e9e9e);font-weight:600}
-.plab td.num,.plab th.num{text-align:right;font-variant-numeric:tabular-nums}
+.plab table thead th{border-bottom:1px solid var(--jp-border-color1,#9e9e9e);font-weight:600}
+.plab table td.num,.plab table th.num{text-align:right!important;font-variant-numeric:tabular-nums}
 .plab code{font-family:var(--jp-code-font-family,monospace);overflow-wrap:anywhere}
 .plab .wide{overflow-x:auto;max-width:100%}
 .plab .dim{color:var(--jp-content-font-color2,inherit);opacity:.85}

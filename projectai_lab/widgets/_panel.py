@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -144,6 +145,15 @@ class Panel:
         self.close()
 
 
+def attended() -> bool:
+    """Return whether somebody may be looking: Voilà, or a front end that names the cell it runs.
+
+    What runs a notebook to its end (papermill, nbconvert) is not attended: there a last cell closes
+    the Lab, and the panels leave their last facts.
+    """
+    return os.environ.get("SERVER_SOFTWARE", "").startswith("voila/") or _cell_id() is not None
+
+
 def style() -> ipywidgets.HTML:
     """Return the style sheet as the first child of a view; it takes no room."""
     return ipywidgets.HTML(f"<style>{STYLE}</style>", layout=ipywidgets.Layout(display="none"))
@@ -154,7 +164,7 @@ def _cell_id() -> str | None:
     shell = get_ipython()
     get_parent = getattr(shell, "get_parent", None)
     metadata = (get_parent() if get_parent else {}).get("metadata", {})
-    cell: str | None = metadata.get("cellId") or metadata.get("cell_id")
+    cell: str | None = metadata.get("cellId")
     return cell
 
 

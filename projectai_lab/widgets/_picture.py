@@ -40,6 +40,8 @@ def outcome_picture(sides: Mapping[str, pd.DataFrame], planned: pd.DataFrame) ->
     plots.latency(together, by="side", column="completion_s", ax=ax)
     for due in planned.cumulative_backoff_s[1:]:
         ax.axvline(due, color="#777777", linewidth=0.8, linestyle=":", zorder=0)
+    if "real" not in sides:
+        ax.set_xlabel(ax.get_xlabel().replace("clock unknown", "simulated"))
     words = ", ".join(f"{name}: {len(rows)} requests" for name, rows in sides.items())
     drawn = picture(figure, f"share of requests closed by a time; {words}")
     note = "Dotted: when the plan lets an attempt begin at the earliest."

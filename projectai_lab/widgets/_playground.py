@@ -28,7 +28,8 @@ from projectai_lab.workflows import ExampleWorkflow
 CALL = "simulate_ai_call"
 SIMULATED = 20_000
 _QUANTILES = (0.5, 0.95, 0.99)
-_WIDE = {"description_width": "13em"}
+_WIDE = {"description_width": "11em"}
+_ROW = {"width": "26em", "max_width": "100%"}
 
 
 def policy_playground(
@@ -69,13 +70,18 @@ class Playground(Panel):
             "initial_interval": _number("initial interval (s)", seconds(policy.initial_interval)),
             "backoff_coefficient": _slider("backoff coefficient", policy.backoff_coefficient, 1, 5),
             "maximum_interval": _number(
-                "maximum interval (s), 0: 100 × initial", 0 if longest is None else seconds(longest)
+                "maximum interval (s)", 0 if longest is None else seconds(longest)
             ),
             "maximum_attempts": ipywidgets.IntSlider(
-                policy.maximum_attempts or 20, 1, 20, description="maximum attempts", style=_WIDE
+                policy.maximum_attempts or 20,
+                min=1,
+                max=20,
+                description="maximum attempts",
+                style=_WIDE,
+                layout=_ROW,
             ),
             "start_to_close": _number("start-to-close (s)", 10.0),
-            "fail": _slider("an attempt fails with probability", fail, 0, 0.95),
+            "fail": _slider("probability of failure", fail, 0, 0.95),
             "latency": _number("an attempt takes (s)", latency),
         }
         self.requests = ipywidgets.BoundedIntText(20, 1, 500, description="requests", style=_WIDE)
@@ -96,7 +102,10 @@ class Playground(Panel):
         self.view.children = [style(), *self.fields.values(), self.notice, *real, self.facts]
 
     def settings(self) -> tuple[RetrySettings, TimeoutSettings, FaultPlan]:
-        """Return what the sliders say; ValueError where a policy cannot be that."""
+        """Return what the fields say, a maximum interval of 0 for Temporal's own: 100 × initial.
+
+        ValueError where a policy cannot be that.
+        """
         value = {name: field.value for name, field in self.fields.items()}
         policy = RetrySettings(
             initial_interval=value["initial_interval"],
@@ -234,12 +243,12 @@ class Playground(Panel):
 
 
 def _number(words: str, value: float) -> Any:
-    return ipywidgets.FloatText(value, description=words, step=0.05, style=_WIDE)
+    return ipywidgets.FloatText(value, description=words, step=0.05, style=_WIDE, layout=_ROW)
 
 
 def _slider(words: str, value: float, least: float, most: float) -> Any:
     return ipywidgets.FloatSlider(
-        value, min=least, max=most, step=0.05, description=words, style=_WIDE
+        value, min=least, max=most, step=0.05, description=words, style=_WIDE, layout=_ROW
     )
 
 
