@@ -262,7 +262,7 @@ def test_a_closed_lab_is_told_and_the_input_kept(config: LabConfig) -> None:
         form = widgets.submit_form(lab, ExampleWorkflow).fill(data="kept", user_id="u")
         handle = form.submit()
         handle.result(timeout=30)
-    assert "The Lab is closed" in form._message.value
+    assert "after Lab.open() where the Lab is closed too" in form._message.value
     with pytest.raises(LabClosedError):
         form.submit()
     assert "open a new one, with Lab.open()" in form._message.value

@@ -33,7 +33,10 @@ _TABLES = Html(
     "<style>.plab .form th,.plab .form td{text-align:left;overflow-wrap:break-word}</style>"
 )
 _IN_USE = "choose another Workflow Id, or leave it empty to have one made"
-_GONE = "The Lab is closed: open one with Lab.open() and run this cell again; the input is kept."
+_GONE = (
+    "This form is closed and keeps its input: run this cell again for another, after Lab.open() "
+    "where the Lab is closed too."
+)
 
 
 def submit_form(lab: LabClient, workflow: Any) -> SubmitForm:
