@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "05_compare_and_mine": {"runs": 24},
     "06_sweep_policies": {"replicates": 6},
     "08_open_loop_load": {"duration": 8, "stall": 1.5},
+    "09_submission_forms": {"failures": 1},
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets
 
 from projectai_lab._checks import did_you_mean
+from projectai_lab._words import many
 from projectai_lab.widgets._fields import Field, InvalidError, Leaf, Line
 from projectai_lab.widgets._kinds import UNSET, Shape, shape_of, without_none
 from projectai_lab.widgets._look import block
@@ -133,7 +134,7 @@ class Items(Field):
 
     def lines(self, above: str = "") -> Iterator[Line]:
         """Yield the lines of its items."""
-        yield above + self.spec.name, f"{len(self.rows)} items", self.problem
+        yield above + self.spec.name, many(len(self.rows), "item"), self.problem
         for n, (name, item, _) in enumerate(self.rows):
             place = f"{above}{self.spec.name}[{name.control.value if name else n}]."
             for label, shown, problem in item.lines(place):

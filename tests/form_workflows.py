@@ -1,0 +1,116 @@
+"""Workflows for the tests of the form, in a module that the sandbox loads in no time."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+from temporalio import workflow
+
+
+class Colour(enum.Enum):
+    """A choice."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass
+class Inner:
+    """A part."""
+
+    size: int = 3
+    """How large."""
+
+
+@dataclass
+class Order:
+    """All that a form can take."""
+
+    name: str
+    count: int = 1
+    colour: Colour = Colour.RED
+    pause: timedelta = timedelta(seconds=1)
+    mode: Literal["a", "b"] = "a"
+    maybe: int | None = None
+    flag: bool = False
+    inner: Inner = field(default_factory=Inner)
+    extra: Inner | None = None
+    tags: list[str] = field(default_factory=list)
+    sizes: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError("count must be 1 or more")
+
+
+@workflow.defn
+class Orders:
+    """Return the order."""
+
+    @workflow.run
+    async def run(self, order: Order) -> str:
+        """Tell it."""
+        return order.name
+
+
+@dataclass
+class Note:
+    """What the converter can send."""
+
+    name: str
+    count: int = 1
+    tags: list[str] = field(default_factory=list)
+    sizes: dict[str, float] = field(default_factory=dict)
+
+
+@workflow.defn
+class Notes:
+    """Return the note's name."""
+
+    @workflow.run
+    async def run(self, note: Note) -> str:
+        """Tell it."""
+        return note.name
+
+
+@workflow.defn
+class Plain:
+    """Takes several plain parameters."""
+
+    @workflow.run
+    async def run(self, word: str, times: int = 2, pause: timedelta = timedelta(0)) -> str:
+        """Say it."""
+        return " ".join([word] * times)
+
+
+@workflow.defn
+class Nothing:
+    """Takes no input."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """End at once."""
+
+
+@workflow.defn
+class Lies:
+    """Returns another type than it says."""
+
+    @workflow.run
+    async def run(self) -> Inner:
+        """Lie."""
+        return "no Inner"  # type: ignore[return-value]
+
+
+@workflow.defn
+class Sleeper:
+    """Sleeps for as long as it is told."""
+
+    @workflow.run
+    async def run(self, seconds: float) -> str:
+        """Sleep."""
+        await workflow.sleep(seconds)
+        return "awake"
