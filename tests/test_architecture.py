@@ -112,7 +112,7 @@ LAW: dict[str, set[str]] = {
     # Of the Lab only what is public, and the looks of the tables and plots.
     "widgets": {
         "errors", "models", "lab", "client", "handle", "workflows", "histories", "tables", "plots",
-        "retries", "latency", "_connection", "_lazy", "_loop", "_words", "_html",
+        "retries", "latency", "_connect", "_connection", "_lazy", "_loop", "_words", "_html",
     },
     "_notebook_files": {"errors"},
     "notebooks": {"errors", "_notebook_files"},
@@ -136,7 +136,7 @@ OUTSIDE: dict[str, set[str]] = {
         "_replay", "_heartbeat", "_time_skipping", "_secrets", "fault_injection", "load", "sweeps",
         "widgets", "cli",
     },
-    "google": {"_troubles", "_waits", "attempts", "histories", "tables"},
+    "google": {"_troubles", "_waits", "attempts", "histories", "tables", "widgets"},
     "asyncio": {
         "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
         "workflows", "worker", "attempt_poll", "histories", "_heartbeat", "_time_skipping",

@@ -1,0 +1,170 @@
+"""Cancel, terminate or signal an execution: choose, see it named, confirm; the outcome is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets
+from temporalio.service import RPCError
+
+from projectai_lab._words import shorten
+from projectai_lab.client import LabClient
+from projectai_lab.errors import LabError
+from projectai_lab.handle import LabWorkflowHandle
+from projectai_lab.widgets._executions import Row
+from projectai_lab.widgets._look import message
+
+_NOBODY = ("choose one …", None)
+_DONE = {
+    "cancel": "was asked to cancel",
+    "terminate": "was terminated",
+    "signal": "was sent the Signal",
+}
+_WIDE = ipywidgets.Layout(width="auto", max_width="100%")
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What will be done once it is confirmed."""
+
+    verb: str
+    workflow_id: str
+    run_id: str
+    signal: str = ""
+    args: tuple[Any, ...] = ()
+
+    def carry_out(self, handle: LabWorkflowHandle[Any]) -> None:
+        """Do it; the server's refusal is an RPCError."""
+        if self.verb == "cancel":
+            handle.cancel()
+        elif self.verb == "terminate":
+            handle.terminate(reason="terminated in the monitor")
+        else:
+            handle.signal(self.signal, *self.args)
+
+    def __str__(self) -> str:
+        what = f"signal {shorten(self.signal)!r} to" if self.verb == "signal" else self.verb
+        return f"{what} {shorten(self.workflow_id, 48)!r}"
+
+
+class Actions:
+    """The controls of one monitor; `view` holds them all, `lock` is that of the panel."""
+
+    def __init__(self, lab: LabClient, lock: AbstractContextManager[Any]) -> None:
+        self._lab, self._lock = lab, lock
+        self._armed: Intent | None = None
+        self.which = ipywidgets.Dropdown(options=[_NOBODY], description="Execution", layout=_WIDE)
+        self.verb = ipywidgets.Dropdown(options=list(_DONE), description="Action", layout=_WIDE)
+        self.signal = ipywidgets.Text(description="Signal", placeholder="its name", layout=_WIDE)
+        self.argument = ipywidgets.Text(
+            description="Argument", placeholder="JSON, or empty for none", layout=_WIDE
+        )
+        self.ask = ipywidgets.Button(description="Ask to confirm")
+        self.confirm = ipywidgets.Button(button_style="danger", layout={"width": "auto"})
+        self.back = ipywidgets.Button(description="Back")
+        self.problem, self.outcome = ipywidgets.HTML(), ipywidgets.HTML()
+        self._fields = ipywidgets.HBox([self.signal, self.argument], layout=_ROW)
+        self._sure = ipywidgets.HBox([self.confirm, self.back], layout=_ROW)
+        choice = ipywidgets.HBox([self.which, self.verb, self._fields, self.ask], layout=_ROW)
+        self.view = ipywidgets.VBox([choice, self.problem, self._sure, self.outcome])
+        for widget in (self.which, self.verb, self.signal, self.argument):
+            widget.observe(self._disarm, "value")
+        self.ask.on_click(self._arm)
+        self.confirm.on_click(self._carry_out)
+        self.back.on_click(self._disarm)
+        self._disarm()
+
+    def offer(self, rows: Iterable[Row]) -> None:
+        """Offer the open ones among the rows, unless one is chosen: that choice stays."""
+        if self.which.value is not None:
+            return
+        found = [
+            (shorten(row.workflow_id, 48), (row.workflow_id, row.run_id))
+            for row in rows
+            if row.status == "RUNNING"
+        ]
+        options = (_NOBODY, *found)
+        if options != tuple(self.which.options):
+            self.which.options = options
+
+    def _disarm(self, _: Any = None) -> None:
+        with self._lock:
+            self._armed = None
+            self.problem.value = ""
+            _show(self._sure, False)
+            _show(self._fields, self.verb.value == "signal")
+
+    def _arm(self, _: Any) -> None:
+        with self._lock:
+            self._disarm()
+            self.outcome.value = ""
+            try:
+                intent = self._intent()
+            except ValueError as error:
+                self.problem.value = message(error, "error")
+                return
+            self._armed = intent
+            self.confirm.description = f"Yes, {intent}"
+            self.confirm.tooltip = f"{intent.verb} {intent.workflow_id}, run {intent.run_id}"
+            _show(self._sure, True)
+
+    def _intent(self) -> Intent:
+        if self.which.value is None:
+            raise ValueError("Execution: choose one first")
+        workflow_id, run_id = self.which.value
+        if self.verb.value != "signal":
+            return Intent(self.verb.value, workflow_id, run_id)
+        if not (name := self.signal.value.strip()):
+            raise ValueError("Signal: give its name; nothing was sent")
+        return Intent("signal", workflow_id, run_id, name, _arguments(self.argument.value))
+
+    def _carry_out(self, _: Any) -> None:
+        with self._lock:
+            intent, self._armed = self._armed, None
+        if not intent:
+            return
+        words, kind = self._told(intent)
+        with self._lock:
+            self.outcome.value = message(words, kind)
+            if kind == "note":
+                self.which.value = None
+            _show(self._sure, False)
+
+    def _told(self, intent: Intent) -> tuple[str, str]:
+        """Carry out an intent and return how that went; the lock is free meanwhile."""
+        name = repr(intent.workflow_id)
+        try:
+            handle = self._lab.get_workflow_handle(intent.workflow_id, run_id=intent.run_id)
+            intent.carry_out(handle)
+            status = handle.describe().status
+        except (RPCError, LabError) as error:
+            return f"{name}: {intent.verb} failed: {error}", "error"
+        signal = f" {intent.signal!r}" if intent.signal else ""
+        return f"{name} {_DONE[intent.verb]}{signal}; it is {status and status.name} now", "note"
+
+
+def _arguments(written: str) -> tuple[Any, ...]:
+    """Return the argument that JSON says, none for empty; raise ValueError for what is no JSON."""
+    if not written.strip():
+        return ()
+    try:
+        return (json.loads(written, parse_constant=_refuse),)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f'Argument: not JSON ({error}); text needs quotes, such as "stop"; nothing was sent'
+        ) from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is none of JSON's numbers")
+
+
+def _show(widget: Any, visible: bool) -> None:
+    widget.layout.display = None if visible else "none"
+
+
+_ROW = {"flex_flow": "row wrap"}
