@@ -6,7 +6,7 @@ and nobody should wait for pandas to read a version.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from projectai_lab._lazy import lazily
 
@@ -61,3 +61,10 @@ _HOMES = {
 }
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Bring `%%workflow` and `%%activity`; called by `%load_ext projectai_lab`."""
+    from projectai_lab.cells import LabMagics
+
+    ipython.register_magics(LabMagics)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import inspect
 from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from temporalio.exceptions import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from projectai_lab._checks import did_you_mean
 from projectai_lab._connect import ANSWER_WITHIN_S, translated
 from projectai_lab.errors import PayloadError
 
@@ -55,9 +55,9 @@ def check_start_options(options: Iterable[str], own: Collection[str], what: str)
     known = {*inspect.signature(Client.start_workflow).parameters} - _PASSED
     for option in options:
         if option not in known:
-            near = difflib.get_close_matches(option, sorted({*known, *own} - {option}), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"neither {what} nor start_workflow has an option {option!r}{hint}")
+            hint = did_you_mean(option, sorted({*known, *own} - {option}))
+            wrong = f"neither {what} nor start_workflow has an option {option!r}"
+            raise TypeError(f"{wrong}; {hint}" if hint else wrong)
 
 
 async def sent(client: Client, arguments: Sequence[Any], call: Awaitable[T]) -> T:

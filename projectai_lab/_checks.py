@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import SupportsIndex
 
@@ -49,5 +49,10 @@ def check_type(field_name: str, value: object, kind: type) -> None:
 
 def near(name: str, known: Sequence[str]) -> str:
     """Return the known names and, of a misspelt one, the one that it is near to."""
-    match = difflib.get_close_matches(name, known, 1)
-    return f"known: {', '.join(known)}" + (f"; did you mean {match[0]!r}?" if match else "")
+    return "; ".join(filter(None, [f"known: {', '.join(known)}", did_you_mean(name, known)]))
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
+    """Return "did you mean 'a' or 'b'?", at most so many, of a misspelt name; "" where none is."""
+    match = difflib.get_close_matches(name, list(known), most)
+    return f"did you mean {' or '.join(map(repr, match))}?" if match else ""

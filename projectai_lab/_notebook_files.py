@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from projectai_lab._checks import did_you_mean
 from projectai_lab.errors import NotebookError
 
 Cell = dict[str, Any]
@@ -27,11 +28,10 @@ def check(source: Path, parameters: dict[str, Any], copy: Path) -> None:
     known = _parameter_names(source, cells) if parameters else []
     for name in parameters:
         if name not in known:
-            near = difflib.get_close_matches(name, known)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
             takes = ", ".join(known) or "none"
-            message = f"{source} has no parameter {name!r}, it takes: {takes}{hint}"
-            raise NotebookError(message, **facts)
+            lacks = f"{source} has no parameter {name!r}, it takes: {takes}"
+            hint = did_you_mean(name, known, 3)
+            raise NotebookError("; ".join(filter(None, [lacks, hint])), **facts)
 
 
 def _parameter_names(source: Path, cells: list[Cell]) -> list[str]:

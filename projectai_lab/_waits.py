@@ -31,11 +31,13 @@ async def result(
     *,
     limit_s: float,
     on_trouble: Callable[[Trouble], None],
+    waited_s: float = 0.0,
 ) -> T:
     """Return the run's result; call `on_trouble` when it stands still; survive a server restart.
 
     Raises `WorkflowTimeoutError` after `limit_s`, with the last trouble in the message, and
     whatever `on_trouble` raises. The same kind of trouble is told once in half a minute.
+    `waited_s` are seconds that the caller has waited before, for the message.
     """
     deadline = time.monotonic() + limit_s
     watch = Watch(client, handle)
@@ -54,7 +56,7 @@ async def result(
         # Of a run that has ended, the result is on its way.
         if await _done(waiting, LOOK_EVERY_S if watch.ended else 0):
             return waiting.result()
-        raise _timed_out(handle, limit_s, trouble)
+        raise _timed_out(handle, waited_s + limit_s, trouble)
     finally:
         _abandon(waiting)
 

@@ -17,12 +17,12 @@ from temporalio.client import (
 from temporalio.types import MethodAsyncSingleParam
 from temporalio.workflow import _Definition
 
-from projectai_lab import histories
+from projectai_lab import _many, histories
 from projectai_lab._calls import start
 from projectai_lab._connect import ANSWER_WITHIN_S, translated
 from projectai_lab._connection import Connection
 from projectai_lab.fault_injection import planned
-from projectai_lab.handle import LabWorkflowHandle
+from projectai_lab.handle import LabWorkflowHandle, limit_of
 from projectai_lab.models import Duration, FaultPlan
 
 SelfType = TypeVar("SelfType")
@@ -117,6 +117,32 @@ class LabClient(Connection):
     def get_workflow_handle(self, id: str, *, run_id: str | None = None) -> LabWorkflowHandle[Any]:
         """Return the handle of an existing Workflow Execution; asks the server nothing."""
         return self._handle(self.client.get_workflow_handle(id, run_id=run_id))
+
+    def results(
+        self,
+        handles: Iterable[LabWorkflowHandle[Any]],
+        *,
+        timeout: Duration | None = None,
+        progress: bool = True,
+    ) -> list[Any]:
+        """Wait for many executions under a progress bar; return results or exceptions in order.
+
+        Where one ended otherwise than COMPLETED its exception stands, as of
+        `asyncio.gather(return_exceptions=True)`; `timeout` (a timedelta or seconds) is for all, and
+        `WorkflowTimeoutError` stands where one still runs. An interrupt leaves them running.
+
+        Errors: TypeError for what is no handle, LabClosedError.
+
+        >>> lab.results([lab.start_workflow("ExampleWorkflow", one) for one in inputs])
+        """
+        chosen, limit_s = list(handles), limit_of(timeout)
+        for one in chosen:
+            if not isinstance(one, LabWorkflowHandle):
+                raise TypeError(
+                    "results takes handles, of lab.start_workflow or lab.get_workflow_handle; "
+                    f"got {one!r}"
+                )
+        return _many.results(self._loop, self.client, chosen, limit_s=limit_s, progress=progress)
 
     def list_workflows(
         self, query: str = "", *, limit: int | None = None

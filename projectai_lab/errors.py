@@ -12,6 +12,7 @@
     │   └── NoTimeSkippingError      the server has no virtual clock
     ├── WorkerError
     │   ├── WorkerStartError
+    │   ├── CellError                a notebook cell that cannot become a workflow or activity
     │   ├── NoWorkerError            no worker takes the tasks of the Task Queue
     │   └── WorkflowDefinitionError  a workflow that the sandbox cannot load, or an unknown type
     ├── PayloadError                 an argument that cannot be sent
@@ -96,6 +97,14 @@ class WorkerStartError(WorkerError):
 
 class NoWorkerError(WorkerError):
     """No worker takes the tasks of the Task Queue; the Workflow Execution waits, it is not lost."""
+
+
+class CellError(WorkerError):
+    """A notebook cell that cannot become a workflow or an activity; nothing was changed."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Be shown by a notebook as a sentence: the traceback is the magic's, not the cell's."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class WorkflowDefinitionError(WorkerError):

@@ -59,7 +59,7 @@ class LabWorkflowHandle(Generic[Result]):
         `timeout` is a timedelta or seconds; afterwards `WorkflowTimeoutError` says what stood in
         the way and the execution goes on. An unhappy end raises the SDK's `WorkflowFailureError`.
         """
-        limit_s = _limit_s(timeout)
+        limit_s = limit_of(timeout)
 
         async def wait(say: Say) -> Result:
             def on_trouble(trouble: Trouble) -> None:
@@ -175,7 +175,8 @@ class LabWorkflowHandle(Generic[Result]):
         return _html.card(self.id, facts, url=self.url, status=self._status)
 
 
-def _limit_s(timeout: Duration | None) -> float:
+def limit_of(timeout: Duration | None) -> float:
+    """Return a timeout (a timedelta or seconds) in seconds, infinite for None."""
     limit_s = math.inf if timeout is None else seconds(timeout)
     if not limit_s >= 0:
         raise ValueError(f"timeout must be a timedelta or seconds, 0 or more; got {timeout}")

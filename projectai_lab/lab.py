@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import difflib
 import os
 import weakref
 from collections.abc import Callable, Iterable
@@ -24,7 +23,6 @@ from projectai_lab.attempts import AttemptLog
 from projectai_lab.client import LabClient
 from projectai_lab.config import LabConfig
 from projectai_lab.devserver import CLOCKS, Clock, DevServer, check_clock
-from projectai_lab.errors import WorkflowDefinitionError
 from projectai_lab.fault_injection import check_names
 from projectai_lab.models import FaultPlan
 from projectai_lab.worker import BackgroundWorker
@@ -64,6 +62,7 @@ class Lab(LabClient):
         self.server: DevServer | None = None
         self.attempts: AttemptLog | None = None
         self.workers: dict[str, AnyWorker] = {}
+        self._given: dict[str, dict[str, Any]] = {}
         self._closing = contextlib.ExitStack()
         _OPEN.add(self)
 
@@ -199,19 +198,31 @@ class Lab(LabClient):
         """
         self._check_open()
         queue = task_queue or self.task_queue
+        workflows, activities = tuple(workflows), tuple(activities)
         spec = WorkerSpec.build(workflows, activities, ai)
         # The old one goes when the new one polls: a start that fails takes nothing away.
         old = self.workers.get(queue)
         worker: AnyWorker
+        given = {"workflows": workflows, "activities": activities, "ai": ai, "process": process}
         own: dict[str, Any] = {"task_queue": queue, "log": self.attempts}
         if process:
             worker = WorkerProcess.start(self.config, workflows, activities, ai, **own, **options)
         else:
             worker = BackgroundWorker.start(self._loop, self.config, spec, **own, **options)
-        self.workers[queue] = worker
+        self.workers[queue], self._given[queue] = worker, {**given, **options}
         if old:
             old.close()
         return worker
+
+    def add_to_worker(
+        self, workflows: Iterable[type] = (), activities: Iterable[Callable[..., Any]] = ()
+    ) -> AnyWorker:
+        """Swap the Lab's worker for one that runs these too, started with the same options."""
+        given = self._given.get(self.task_queue, {})
+        old = given.get("workflows", ()), given.get("activities", ())
+        spec = WorkerSpec.of([*old[0], *workflows], [*old[1], *activities])
+        both = {"workflows": spec.workflows.values(), "activities": spec.activities.values()}
+        return self.start_worker(**{**given, **both})
 
     def _tell_of_others(self) -> None:
         """Say who else takes tasks of the Task Queue, on a server that is not this Lab's alone."""
@@ -230,23 +241,12 @@ class Lab(LabClient):
     ) -> None:
         """Raise for a type or a fault rule's activity that our workers on the queue lack."""
         super().check_start(workflow_type, task_queue)
-        self._check_type(workflow_type, task_queue)
+        worker = self.workers.get(task_queue)
+        if isinstance(worker, BackgroundWorker):
+            worker.spec.check_type(workflow_type, task_queue)
         if task_queue in self.workers:
             known = {name for one in self.workers.values() for name in one.spec.activities}
             check_names(faults, sorted(known), task_queue)
-
-    def _check_type(self, workflow_type: str, task_queue: str) -> None:
-        """Refuse a type that our own worker on the queue would fail for ever."""
-        worker = self.workers.get(task_queue)
-        if not isinstance(worker, BackgroundWorker) or workflow_type in worker.spec.workflows:
-            return
-        known = list(worker.spec.workflows)
-        near = difflib.get_close_matches(workflow_type, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(known)}."
-        raise WorkflowDefinitionError(
-            f"the worker on Task Queue {task_queue!r} has no Workflow Type {workflow_type!r}; "
-            f"{hint} Register it: lab.start_worker(workflows=[…])"
-        )
 
     def export_histories(
         self, query: str | Iterable[WorkflowRef], to: str | PathLike[str], **options: Any

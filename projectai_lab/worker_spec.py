@@ -12,6 +12,7 @@ from typing import Any
 
 from temporalio import activity, workflow
 
+from projectai_lab._checks import did_you_mean
 from projectai_lab.activities import AICallable, make_ai_call, process_ai_task, validate_input
 from projectai_lab.errors import WorkflowDefinitionError
 from projectai_lab.workflows import ExampleWorkflow
@@ -36,9 +37,25 @@ class WorkerSpec:
         Raises `WorkflowDefinitionError` for what no worker could load.
         """
         ours: tuple[Callable[..., Any], ...] = (validate_input, make_ai_call(ai), process_ai_task)
+        return cls.of((ExampleWorkflow, *workflows), (*ours, *activities))
+
+    @classmethod
+    def of(cls, workflows: Iterable[type], activities: Iterable[Callable[..., Any]]) -> WorkerSpec:
+        """Name exactly these; raises `WorkflowDefinitionError` as `build` does."""
         return cls(
-            {_workflow_name(one): one for one in (ExampleWorkflow, *workflows)},
-            {_activity_name(one): one for one in (*ours, *activities)},
+            {_workflow_name(one): one for one in workflows},
+            {_activity_name(one): one for one in activities},
+        )
+
+    def check_type(self, workflow_type: str, task_queue: str) -> None:
+        """Raise `WorkflowDefinitionError` for a type that a worker of this would fail for ever."""
+        if workflow_type in self.workflows:
+            return
+        known = list(self.workflows)
+        hint = did_you_mean(workflow_type, known) or f"it knows {', '.join(known)}."
+        raise WorkflowDefinitionError(
+            f"the worker on Task Queue {task_queue!r} has no Workflow Type {workflow_type!r}; "
+            f"{hint} Register it: lab.start_worker(workflows=[…])"
         )
 
     def build_id(self) -> str:
@@ -64,8 +81,8 @@ def _workflow_name(cls: type) -> str:
     if cls.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
         raise WorkflowDefinitionError(
             f"workflow {cls.__name__} is defined in a notebook cell, where the workflow sandbox "
-            "cannot import it from: put the cell in a file (`%%writefile my_workflows.py` as its "
-            f"first line) and `from my_workflows import {cls.__name__}`"
+            "cannot import it from: run `%load_ext projectai_lab`, and begin the cell with "
+            f"`%%workflow {cls.__name__.lower()}`"
         )
     return definition.name or cls.__name__
 

@@ -50,20 +50,21 @@ LAW: dict[str, set[str]] = {
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
     "histories": {"errors", "tables", "_atomic", "_bar", "_connect", "_lazy", "_words"},
-    "_calls": {"errors", "_connect"},
+    "_calls": {"errors", "_checks", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
     "handle": {
         "errors", "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles",
         "_waits", "_calls", "attempt_poll",
     },
+    "_many": {"errors", "handle", "_bar", "_calls", "_connect", "_loop", "_troubles", "_waits"},
     "client": {
-        "errors", "config", "models", "histories", "handle", "fault_injection",
+        "errors", "config", "models", "histories", "handle", "fault_injection", "_many",
         "_connect", "_connection", "_calls",
     },
     "_verdict": set(),
     "attempts": {"errors", "_verdict"},
     "attempt_poll": {"attempts", "_connect", "_loop"},
-    "worker_spec": {"errors", "activities", "workflows"},
+    "worker_spec": {"errors", "activities", "workflows", "_checks"},
     "worker": {
         "errors", "config", "models", "attempts", "worker_spec", "fault_injection",
         "_loop", "_html", "_connect",
@@ -109,19 +110,22 @@ LAW: dict[str, set[str]] = {
         "errors", "models", "sweeps", "plots", "latency", "retries", "_atomic",
         "_frames", "_intervals", "_secrets", "_words",
     },
+    "cells": {
+        "errors", "lab", "handle", "histories", "worker_spec", "_atomic", "_html", "_replay",
+    },
     # Of the Lab only what is public, and the looks of the tables and plots.
     "widgets": {
         "errors", "models", "lab", "client", "handle", "workflows", "histories", "tables", "plots",
         "retries", "latency", "_connect", "_connection", "_lazy", "_loop", "_words", "_html",
     },
-    "_notebook_files": {"errors"},
+    "_notebook_files": {"errors", "_checks"},
     "notebooks": {"errors", "_notebook_files"},
     "regression": {
-        "errors", "histories", "retries", "latency", "notebooks", "_frames", "_replay",
+        "errors", "histories", "retries", "latency", "notebooks", "_checks", "_frames", "_replay",
         "_notebook_files",
     },
     "pytest_plugin": {"regression"},
-    "__init__": {"config", "errors", "lab", "controller", "models", "_lazy", "_loop"},
+    "__init__": {"config", "errors", "lab", "controller", "models", "cells", "_lazy", "_loop"},
     "__main__": {"cli"},
 }  # fmt: skip
 EVERYTHING = {"cli"}
@@ -130,23 +134,24 @@ EVERYTHING = {"cli"}
 # Which modules may use a package from outside, or one of the two that make code concurrent.
 OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
-        "config", "_connect", "_troubles", "_waits", "activities", "workflows", "devserver",
-        "_calls", "_connection", "handle", "client", "attempts", "attempt_poll", "_verdict",
-        "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
+        "config", "_connect", "_troubles", "_waits", "_many", "activities", "workflows",
+        "devserver", "_calls", "_connection", "handle", "client", "attempts", "attempt_poll",
+        "_verdict", "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",
         "_replay", "_heartbeat", "_time_skipping", "_secrets", "fault_injection", "load", "sweeps",
-        "widgets", "cli",
+        "cells", "widgets", "cli",
     },
     "google": {"_troubles", "_waits", "attempts", "histories", "tables", "widgets"},
     "asyncio": {
-        "_loop", "_connect", "_troubles", "_waits", "_calls", "_connection", "activities",
+        "_loop", "_connect", "_troubles", "_waits", "_many", "_calls", "_connection", "activities",
         "workflows", "worker", "attempt_poll", "histories", "_heartbeat", "_time_skipping",
-        "fault_injection", "load", "sweeps", "widgets", "cli",
+        "fault_injection", "load", "sweeps", "cells", "widgets", "cli",
     },
     # A worker process is brought back by what waits for its end.
     "threading": {"_loop", "worker_process", "widgets", "cli"},
     "pandas": {
         "_frames", "_secrets", "histories", "tables", "retries", "latency", "process", "compare",
-        "lint", "plots", "load", "capsule", "regression", "_replay", "sweeps", "report", "cli",
+        "lint", "plots", "load", "capsule", "regression", "_replay", "sweeps", "report", "cells",
+        "cli",
     },
     "numpy": {
         "_intervals", "tables", "retries", "latency", "compare", "plots", "load", "regression",
@@ -162,7 +167,7 @@ OUTSIDE: dict[str, set[str]] = {
     "tqdm": {"_bar", "notebooks"},
     "nest_asyncio": {"_loop"},
     "ipywidgets": {"widgets"},
-    "IPython": {"widgets"},
+    "IPython": {"cells", "widgets"},
 }  # fmt: skip
 
 HEAVY = ("pandas", "numpy", "matplotlib", "papermill", "ipywidgets", "nbconvert", "IPython")

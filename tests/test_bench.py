@@ -18,6 +18,7 @@ from tests.bench import (
     export,
     fetch,
     load,
+    monitor,
     opening,
     regress,
     simulate,
@@ -142,6 +143,15 @@ def test_sweep_measures_against_a_plain_loop_and_itself_again() -> None:
     assert [(row.at_least, row.at_most) for row in rows] == [(0.95, None), (None, 0.02)]
 
 
+def test_monitor_measures_a_tick_and_the_worker_beside_it() -> None:
+    rows = monitor.measure(executions=30, looks=2, rounds=1, runs=3)
+    assert positive(rows) == [
+        "monitor: kernel time of a tick, 30 executions",
+        "monitor: throughput with to without",
+    ]
+    assert [(row.at_least, row.at_most) for row in rows] == [(None, 1), (0.95, None)]
+
+
 def test_regress_measures_two_notebooks_at_a_time(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write(tmp_path / f"{name}.ipynb", "n = 1")
@@ -249,5 +259,5 @@ def test_one_missed_ratio_makes_the_exit_code_1(
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["speed"]) == 2
     known = "decode, open, throughput, fetch, load, export, simulate, virtual, regress, "
-    known += "stall, sweep"
+    known += "stall, sweep, monitor"
     assert f"no measurement speed; there are {known}" in (capsys.readouterr().err)

@@ -379,7 +379,7 @@ def test_in_a_real_kernel_cells_run_and_an_interrupt_leaves_the_lab_usable(
 
     told = run_cell(client, CELL)
     assert "WorkflowDefinitionError: workflow InACell is defined in a notebook cell" in told
-    assert "%%writefile my_workflows.py" in told
+    assert "begin the cell with `%%workflow inacell`" in told
 
     def interrupt(text: str) -> None:
         if "no worker polls" in text:

@@ -218,7 +218,7 @@ def test_a_kernel_that_dies_is_named(tmp_path: Path) -> None:
 
 
 def test_a_parameter_that_the_notebook_lacks_names_near_ones(source: Path) -> None:
-    message = r"good.ipynb has no parameter 'nmae', it takes: n, name; did you mean name\?"
+    message = r"good.ipynb has no parameter 'nmae', it takes: n, name; did you mean 'name'\?"
     with pytest.raises(NotebookError, match=message):
         run_quietly(source, parameters={"nmae": "x"})
 

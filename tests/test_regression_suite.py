@@ -285,7 +285,7 @@ def test_the_command_is_green_red_or_not_known(
         (["--reason", "x"], "--reason belongs to --update"),
         (["--jobs", "0"], "--jobs must be 1 or more"),
         (["empty"], "no notebooks in empty: nothing to run"),
-        (["qick.ipynb"], "there is no qick.ipynb; did you mean quick.ipynb?"),
+        (["qick.ipynb"], "there is no qick.ipynb; did you mean 'quick.ipynb'?"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_starts_nothing(

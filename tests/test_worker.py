@@ -213,8 +213,8 @@ def test_a_workflow_class_defined_in_a_cell_is_refused_with_the_way_out(address:
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
         "WorkflowDefinitionError workflow InACell is defined in a notebook cell, where the "
-        "workflow sandbox cannot import it from: put the cell in a file (`%%writefile "
-        "my_workflows.py` as its first line) and `from my_workflows import InACell`\n"
+        "workflow sandbox cannot import it from: run `%load_ext projectai_lab`, and begin the cell "
+        "with `%%workflow inacell`\n"
     )
 
 

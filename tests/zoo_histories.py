@@ -64,7 +64,7 @@ async def doze_off() -> None:
     """Fail at once, then sleep."""
     if activity.info().attempt == 1:
         raise ApplicationError("again", type="Stumbled")
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(4)
 
 
 @workflow.defn
@@ -86,7 +86,7 @@ class Timeouts:
                 task_queue="nobody-polls-this",
             ),
             self.fails(
-                doze_off, schedule_to_close_timeout=SECOND, start_to_close_timeout=long,
+                doze_off, schedule_to_close_timeout=3 * SECOND, start_to_close_timeout=long,
                 retry_policy=TWICE,
             ),
         )  # fmt: skip

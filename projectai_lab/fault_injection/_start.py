@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from temporalio.client import Client
 
-from projectai_lab._checks import check_type
+from projectai_lab._checks import check_type, did_you_mean
 from projectai_lab.fault_injection._carry import carrying
 from projectai_lab.models import EVERY_ACTIVITY, FaultPlan, Latency
 
@@ -55,8 +54,7 @@ def check_names(plan: FaultPlan | None, known: Collection[str], task_queue: str)
     for rule in plan.rules if plan else ():
         if rule.activity in known or rule.activity == EVERY_ACTIVITY:
             continue
-        near = difflib.get_close_matches(rule.activity, list(known), 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"they have {', '.join(known)}."
+        hint = did_you_mean(rule.activity, known) or f"they have {', '.join(known)}."
         raise ValueError(
             f"the fault plan names activity {rule.activity!r}, which no worker of this Lab on "
             f"Task Queue {task_queue!r} has; {hint} Register it: lab.start_worker(activities=[…])"

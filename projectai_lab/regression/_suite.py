@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from projectai_lab import errors, notebooks
+from projectai_lab._checks import did_you_mean
 from projectai_lab._notebook_files import cells_by_count
 from projectai_lab.errors import LabError, NotebookError
 from projectai_lab.notebooks import NotebookRun
@@ -73,9 +73,9 @@ def find(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     found: list[Path] = []
     for path in named:
         if not path.exists():
-            near = difflib.get_close_matches(path.name, map(str, os.listdir(_folder(path))))
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise NotebookError(f"there is no {path}{hint}", notebook=path)
+            hint = did_you_mean(path.name, os.listdir(_folder(path)), 3)
+            told = "; ".join(filter(None, [f"there is no {path}", hint]))
+            raise NotebookError(told, notebook=path)
         found += sorted(path.glob("*.ipynb")) if path.is_dir() else [path]
     if not found:
         raise NotebookError(f"no notebooks in {', '.join(map(str, named))}: nothing to run")

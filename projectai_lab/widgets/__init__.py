@@ -12,7 +12,8 @@ from projectai_lab._lazy import lazily
 if TYPE_CHECKING:
     from projectai_lab.widgets._monitor import monitor
 
+__all__ = ["monitor"]
 # ipywidgets and IPython are loaded by the first name that is used.
 _HOMES = {"monitor": "_monitor"}
-__all__ = ["monitor"]
+
 __getattr__, __dir__ = lazily(__name__, _HOMES)

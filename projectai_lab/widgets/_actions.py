@@ -108,6 +108,9 @@ class Actions:
                 self.problem.value = message(error, "error")
                 return
             self._armed = intent
+            # The button has room for a short id only; here it stands whole.
+            where = f"{intent.workflow_id!r}, run {intent.run_id}"
+            self.problem.value = message(f"{intent.verb} {where}: are you sure?")
             self.confirm.description = f"Yes, {intent}"
             self.confirm.tooltip = f"{intent.verb} {intent.workflow_id}, run {intent.run_id}"
             _show(self._sure, True)
@@ -130,9 +133,9 @@ class Actions:
         words, kind = self._told(intent)
         with self._lock:
             self.outcome.value = message(words, kind)
+            self._disarm()
             if kind == "note":
                 self.which.value = None
-            _show(self._sure, False)
 
     def _told(self, intent: Intent) -> tuple[str, str]:
         """Carry out an intent and return how that went; the lock is free meanwhile."""
@@ -140,11 +143,18 @@ class Actions:
         try:
             handle = self._lab.get_workflow_handle(intent.workflow_id, run_id=intent.run_id)
             intent.carry_out(handle)
-            status = handle.describe().status
         except (RPCError, LabError) as error:
             return f"{name}: {intent.verb} failed: {error}", "error"
         signal = f" {intent.signal!r}" if intent.signal else ""
-        return f"{name} {_DONE[intent.verb]}{signal}; it is {status and status.name} now", "note"
+        return f"{name} {_DONE[intent.verb]}{signal}{_now(handle)}", "note"
+
+
+def _now(handle: LabWorkflowHandle[Any]) -> str:
+    try:
+        status = handle.describe().status
+    except (RPCError, LabError):
+        return ""
+    return f"; it is {status.name} now" if status else ""
 
 
 def _arguments(written: str) -> tuple[Any, ...]:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from temporalio.api.common.v1 import WorkflowExecution as Execution
-from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsRequest,
@@ -42,8 +41,6 @@ _RPC_TIMEOUT = timedelta(seconds=ANSWER_WITHIN_S)
 # The server finds runs whose Workflow Task fails, on whatever page they are.
 _STUCK = "TemporalReportedProblems IS NOT NULL AND ExecutionStatus = 'Running'"
 _STUCK_TURN, _TURNS = 1, 5
-_OPEN = ("", "RUNNING")
-_RUNNING = Status.WORKFLOW_EXECUTION_STATUS_RUNNING
 
 
 class Ask(NamedTuple):
@@ -171,7 +168,7 @@ class Executions:
 
     async def _describe(self, shown: list[WorkflowExecutionInfo]) -> None:
         """Ask of the open runs what they do: those first whose last answer is oldest."""
-        running = [one for one in shown if one.status == _RUNNING]
+        running = [one for one in shown if _status(one) == "RUNNING"]
         known = {one.execution.run_id: one for one in running}
         self._pending = {run: past for run, past in self._pending.items() if run in known}
         turn = sorted(running, key=lambda one: (self._asked(one), one.start_time.ToNanoseconds()))
@@ -199,8 +196,15 @@ class Executions:
             one.execution.workflow_id,
             one.execution.run_id,
             one.type.name,
-            WorkflowExecutionStatus(one.status).name if one.status else "UNKNOWN",
+            _status(one),
             began.ToDatetime(UTC),
             one.close_time.ToDatetime(UTC) if one.HasField("close_time") else None,
             self._pending.get(one.execution.run_id, (0, NOTHING))[1],
         )
+
+
+def _status(one: WorkflowExecutionInfo) -> str:
+    return WorkflowExecutionStatus(one.status).name if one.status else "UNKNOWN"
+
+
+_OPEN = ("", "RUNNING")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +25,13 @@ _COLUMNS = (
     *("age or duration", "last failure"),
 )
 _CLOCKS = "ages and waits by this computer's clock, durations by the server's"
+# Words stay whole on a narrow screen: the table scrolls. Ids and failures may break anywhere.
+_STYLE = """<style>
+.plab .plab-runs th,.plab .plab-runs td{overflow-wrap:normal}
+.plab .plab-runs td:first-child,.plab .plab-runs td:last-child{overflow-wrap:anywhere;
+min-width:12em}
+.plab .plab-runs caption{text-align:left}
+</style>"""
 _ROW = {"flex_flow": "row wrap"}
 
 
@@ -54,11 +60,11 @@ class Monitor(Panel):
         super().__init__(lab)
         self._lab = lab
         self._executions = Executions(lab.client)
-        self._pages = [Ask()]
+        self._pages = [Ask(query.strip())]
         self._seen: Seen | None = None
         self._pace = Pace()
         self._make_controls(lab, query)
-        self._go([Ask(query.strip())])
+        self._go(self._pages)
         self._ticker = self.every(every_s, self._look, self._show)
 
     def _make_controls(self, lab: LabClient, query: str) -> None:
@@ -98,6 +104,7 @@ class Monitor(Panel):
             self._pace = Pace()
         self._pace.add(seen)
         self._seen = seen
+        self.say_trouble(None)
         self._draw()
 
     def _draw(self) -> None:
@@ -118,26 +125,29 @@ class Monitor(Panel):
             self._go([*pages, seen.ask._replace(token=seen.more)])
 
     def _go(self, pages: list[Ask]) -> None:
-        """Look at another page now; where that fails the one before stays, and why is told."""
+        """Look at another page now; what the server says of a refused one is told at the field."""
         if self.closed or not pages:
             return
-        refused, trouble = "", None
+        refused, away, seen = "", "", None
         try:
             seen = self._lab.loop.run(lambda: self._executions.look(pages[-1]))
         except (RPCError, LabError) as error:
             if isinstance(error, RPCError) and error.status == RPCStatusCode.INVALID_ARGUMENT:
                 refused = f"List Filter: {error}"
             else:
-                trouble = str(error)
+                away = str(error)
         with self.lock:
-            self.query_error.value = message(refused, "error") if refused else ""
-            if refused or trouble:
-                if trouble:
-                    self.say_trouble(trouble)
-                self._draw()
+            if self.closed:
                 return
-            self._pages = pages
-            self._show(seen)
+            self.query_error.value = message(refused, "error") if refused else ""
+            if not refused:
+                # Where the server is away, the next look that works is at this page.
+                self._pages = pages
+            if seen:
+                self._show(seen)
+            else:
+                self.say_trouble(away or None)
+                self._draw()
 
     def _pause(self, _: Any) -> None:
         with self.lock:
@@ -162,7 +172,8 @@ class Monitor(Panel):
         at = self._seen.at
         caption = f"Workflow Executions, page {len(self._pages)}; {_CLOCKS}"
         cells = [self._cells(row, at) for row in self._seen.rows]
-        return table(_COLUMNS, cells, caption=caption, numbers=_COLUMNS[4:7])
+        drawn = table(_COLUMNS, cells, caption=caption, numbers=_COLUMNS[4:7])
+        return Html(f'{_STYLE}<div class="plab-runs">{drawn}</div>')
 
     def _cells(self, row: Row, at: datetime) -> list[object]:
         name = shorten(row.workflow_id, 48)
@@ -170,8 +181,9 @@ class Monitor(Panel):
         status = badge(row.status)
         if row.pending.trouble:
             status = Html(f"{status} <strong>{row.pending.trouble}</strong>")
-        link = Html(_html.link(url, name)) if url else name
-        return [link, row.workflow_type, status, *_doing(row, at)]
+        linked = Html(_html.link(url, name)) if url else name
+        doing, *others = _doing(row, at)
+        return [linked, shorten(row.workflow_type, 48), status, shorten(doing, 48), *others]
 
     def facts_html(self) -> Html:
         """Return counts, pace and the page of executions as it was seen last."""
@@ -179,11 +191,17 @@ class Monitor(Panel):
 
     def facts_text(self) -> str:
         """Return the same as lines of text."""
-        if not (seen := self._seen):
+        if not self._seen:
             return "monitor: nothing seen yet"
-        counts = ", ".join(f"{status} {count:,}" for status, count in seen.counts.items())
-        head = f"{many(seen.counts.total(), 'execution')}: {counts}"
-        lines = [" | ".join(_line(row, seen.at)) for row in seen.rows]
+        counts = ", ".join(f"{status} {count:,}" for status, count in self._seen.counts.items())
+        lines = [
+            " | ".join(
+                map(str, (row.workflow_id, row.workflow_type, _status(row), *_doing(row, at)))
+            )
+            for at in [self._seen.at]
+            for row in self._seen.rows
+        ]
+        head = f"{many(self._seen.counts.total(), 'execution')}: {counts}"
         return "\n".join([head, *self._pace.words(), *lines, self._as_of()])
 
     def _as_of(self) -> str:
@@ -191,9 +209,8 @@ class Monitor(Panel):
         return f"as of {when}{', stopped' if self.closed else ''}"
 
 
-def _line(row: Row, at: datetime) -> Iterator[str]:
-    status = f"{row.status} {row.pending.trouble}".strip()
-    yield from filter(None, (row.workflow_id, row.workflow_type, status, *_doing(row, at)))
+def _status(row: Row) -> str:
+    return f"{row.status} {row.pending.trouble}".strip()
 
 
 def _doing(row: Row, at: datetime) -> tuple[str, str, str, str, str]:

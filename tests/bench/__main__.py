@@ -17,6 +17,7 @@ from tests.bench import (
     export,
     fetch,
     load,
+    monitor,
     opening,
     regress,
     simulate,
@@ -39,6 +40,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
     "regress": regress,
     "stall": stall,
     "sweep": sweep,
+    "monitor": monitor,
 }
 HEAD = ("what", "ours", "the other", "unit", "ratio", "±", "wanted", "ok")
 

@@ -1,0 +1,122 @@
+"""Put a cell's code in the place of what the worker runs, when the stored runs follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from temporalio.client import WorkflowHistory
+
+from projectai_lab import histories
+from projectai_lab._replay import replay
+from projectai_lab.cells import _store
+from projectai_lab.cells._cell import Cell, name_of
+from projectai_lab.errors import CellError
+from projectai_lab.lab import Lab
+
+_FOLLOW: set[tuple[str, int, str]] = set()
+"""Run Id, events and module of what was replayed well: it needs no second replay."""
+
+
+def register(lab: Lab, cell: Cell, *, stored: str = "100", force: bool = False) -> Cell:
+    """Replay the stored runs against the cell, then swap the worker; return the cell with both.
+
+    `stored` is how many of the newest runs on the server to replay, "none", or a file or folder of
+    saved histories. Raises `CellError`, and changes nothing, for a name in use, and, unless
+    `force`, for a run that does not follow the new code.
+    """
+    if lab.loop.closed:
+        raise CellError("the Lab is closed: open a new one with Lab.open()")
+    if not lab.worker:
+        raise CellError("this Lab has no worker to swap: start one with lab.start_worker()")
+    running: dict[str, Any] = {**lab.worker.spec.workflows, **lab.worker.spec.activities}
+    new = {**cell.workflows, **cell.activities}
+    _check_free(cell.name, new, running)
+    if lab.worker.status == "running" and all(running.get(one) is new[one] for one in new):
+        return cell.with_outcome(unchanged=True)
+    for workflow_type, code in cell.workflows.items():
+        runs, open_runs = _stored(lab, workflow_type, stored)
+        diverged = _diverging(runs, code, running.get(workflow_type))
+        if len(diverged) and not force:
+            raise _refusal(workflow_type, diverged)
+        ids = tuple(diverged.workflow_id)
+        cell = cell.with_outcome(replayed=len(runs) - len(ids), open_runs=open_runs, diverged=ids)
+    spec = lab.add_to_worker(cell.workflows.values(), cell.activities.values()).spec
+    things = {**spec.workflows, **spec.activities}
+    _store.keep_build(spec.build_id(), {name: thing.__module__ for name, thing in things.items()})
+    return cell
+
+
+def _check_free(cell: str, new: Mapping[str, Any], running: Mapping[str, Any]) -> None:
+    for name in new.keys() & running.keys():
+        module = running[name].__module__
+        owner = name_of(module)
+        if owner != cell:
+            by = f"cell {owner}" if owner else f"{module}.{running[name].__name__}"
+            raise CellError(
+                f"the name {name!r} is in use: the worker has it from {by}. Choose another, such "
+                f'as @….defn(name="{name}2"), or run the cell under the name that it had'
+            )
+
+
+def _stored(
+    lab: Lab, workflow_type: str, stored: str
+) -> tuple[list[WorkflowHistory], tuple[str, ...]]:
+    """Return the runs to replay, of this Task Queue, and the Workflow Ids of those that are open."""
+    query = f"WorkflowType = '{workflow_type}' AND TaskQueue = '{lab.task_queue}'"
+    found = lab.list_workflows(f"{query} AND ExecutionStatus = 'Running'")
+    open_runs = tuple(run.id for run in found)
+    if stored == "none":
+        return [], open_runs
+    if stored.isdecimal():
+        newest = lab.list_workflows(query, limit=int(stored)) if int(stored) else []
+        refs = dict.fromkeys((run.id, run.run_id) for run in [*found, *newest])
+        return list(lab.fetch_histories(list(refs), progress=False)), open_runs
+    if not Path(stored).exists():
+        raise CellError(f'--histories takes a number, "none" or a path; there is no {stored!r}')
+    loaded = histories.load_all(stored)
+    return [run for run in loaded if _type_of(run) == workflow_type], open_runs
+
+
+def _type_of(run: WorkflowHistory) -> str:
+    return run.events[0].workflow_execution_started_event_attributes.workflow_type.name
+
+
+def _diverging(runs: list[WorkflowHistory], new: type, old: type | None) -> pd.DataFrame:
+    """Return the replay's rows of the runs that part with the new code and not with the old.
+
+    What does not follow the code of now either is of an older time, and no reason to keep it.
+    """
+    fresh = [run for run in runs if _key(run, new) not in _FOLLOW]
+    seen = replay(fresh, [new])
+    _FOLLOW.update(
+        _key(run, new) for run, ok in zip(fresh, seen.ok, strict=True) if ok is not pd.NA and ok
+    )
+    parted = seen[seen.ok.eq(False).fillna(False)]
+    if old is None or parted.empty:
+        return parted
+    again = [run for run in fresh if run.run_id in set(parted.run_id)]
+    before = replay(again, [old])
+    return parted[parted.run_id.isin(before.run_id[before.ok.fillna(True)])]
+
+
+def _key(run: WorkflowHistory, code: type) -> tuple[str, int, str]:
+    return run.run_id, len(run.events), code.__module__
+
+
+def _refusal(workflow_type: str, diverged: pd.DataFrame) -> CellError:
+    first = diverged.iloc[0]
+    more = f" ({len(diverged) - 1} more runs part with it too)" if len(diverged) > 1 else ""
+    return CellError(
+        f"refused: {workflow_type} as it stands in this cell does not do what run "
+        f"{first.workflow_id!r} did{more}. The first event that it does not follow is "
+        f"{first.event_id}, {first.event_type}: {first.message}\n"
+        "The worker goes on with the code of before. Put the change behind "
+        'workflow.patched("…"), so that old runs keep the old way; or add --force to the '
+        "cell's first line, after which open runs of the old way fail",
+        workflow_id=first.workflow_id,
+        event_id=int(first.event_id),
+        event_type=first.event_type,
+    )

@@ -1,0 +1,420 @@
+"""Workflows in cells: a module a cell, replayed before the swap, refused by name where it parts."""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from temporalio.client import WorkflowFailureError
+
+import projectai_lab
+from projectai_lab import cells, histories
+from projectai_lab._replay import replay
+from projectai_lab.cells import Cell, _names, _store, _swap
+from projectai_lab.config import LabConfig
+from projectai_lab.errors import CellError
+from projectai_lab.lab import Lab
+from projectai_lab.models import WorkflowInput
+from projectai_lab.worker_process import WorkerProcess
+from projectai_lab.workflows import ExampleWorkflow
+from tests import zoo
+
+HEAD = """\
+    from datetime import timedelta
+    from temporalio import activity, workflow
+"""
+GREET = (
+    HEAD
+    + """
+    @activity.defn
+    async def compose(name: str) -> str:
+        return f"hello {name}"
+
+    @workflow.defn
+    class Greet:
+        @workflow.run
+        async def run(self, name: str) -> str:
+            LINE
+            return await workflow.execute_activity(
+                compose, name, start_to_close_timeout=timedelta(seconds=10)
+            )
+"""
+)
+WAIT = (
+    HEAD
+    + """
+    @workflow.defn
+    class Wait:
+        def __init__(self) -> None:
+            self.go = False
+
+        @workflow.signal
+        def release(self) -> None:
+            self.go = True
+
+        @workflow.run
+        async def run(self) -> str:
+            LINE
+            await workflow.wait_condition(lambda: self.go)
+            return "released"
+"""
+)
+SLEEP = "await workflow.sleep(timedelta(milliseconds=1))"
+PATCHED = f'if workflow.patched("sleep"): {SLEEP}'
+
+Run = Callable[..., Any]
+REQUEST = WorkflowInput("hello", "u-1")
+
+
+def greet(line: str = "pass", source: str = GREET) -> str:
+    """Return a cell's text with a line put into its workflow."""
+    return textwrap.dedent(source).replace("LINE", line)
+
+
+@pytest.fixture(autouse=True)
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep cells in a folder of the test's own."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr("sys.path", [*sys.path])
+
+
+@pytest.fixture
+def shell() -> Iterator[InteractiveShell]:
+    """Return a shell with the extension, as a notebook's kernel has one."""
+    made = InteractiveShell()
+    made.run_line_magic("load_ext", "projectai_lab")
+    yield made
+    assert made.history_manager
+    made.history_manager.end_session()
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def run(shell: InteractiveShell, lab: Lab) -> Run:
+    """Return what runs a cell magic in a notebook with an open Lab."""
+    shell.user_ns["lab"] = lab
+
+    def cell(text: str, first: str = "greet", kind: str = "workflow") -> Cell:
+        made = shell.run_cell_magic(kind, first, text)
+        assert isinstance(made, Cell)
+        return made
+
+    return cell
+
+
+def test_a_workflow_of_a_cell_runs(run: Run, shell: InteractiveShell, lab: Lab) -> None:
+    cell = run(greet())
+    greeted = lab.execute_workflow(shell.user_ns["Greet"].run, "Ada", timeout=30)
+    assert greeted == "hello Ada"
+    assert callable(shell.user_ns["compose"])
+    assert list(cell.workflows) == ["Greet"]
+    assert list(cell.activities) == ["compose"]
+    assert "Workflow Type Greet" in repr(cell)
+    assert "polls with it" in cell._repr_html_()
+
+
+def test_the_module_is_named_by_its_content(run: Run, lab: Lab) -> None:
+    first = run(greet())
+    assert re.fullmatch(r"lab_cell_greet_[0-9a-f]{12}", first.module)
+    worker = lab.worker
+    again = run(greet())
+    assert again.module == first.module
+    assert again.unchanged
+    assert lab.worker is worker
+    assert "ran this already" in repr(again)
+    assert run(greet("x = 1")).module != first.module
+
+
+def test_an_inserted_sleep_is_refused_and_the_event_named(
+    run: Run, lab: Lab, new_id: Callable[[str], str]
+) -> None:
+    run(greet())
+    ran = new_id("greet")
+    lab.execute_workflow("Greet", "Ada", id=ran, timeout=30)
+    worker = lab.worker
+    with pytest.raises(CellError) as refused:
+        zoo.until(lambda: run(greet(SLEEP)))
+    told = str(refused.value)
+    assert f"does not do what run {ran!r} did" in told
+    assert "does not follow is 5, ACTIVITY_TASK_SCHEDULED" in told
+    assert 'workflow.patched("…")' in told
+    assert "--force" in told
+    assert (refused.value.event_id, refused.value.event_type) == (5, "ACTIVITY_TASK_SCHEDULED")
+    assert lab.worker is worker
+    assert lab.execute_workflow("Greet", "Bob", timeout=30) == "hello Bob"
+
+
+def test_an_edit_of_comments_passes_and_so_does_a_patch(run: Run, lab: Lab) -> None:
+    run(greet())
+    lab.execute_workflow("Greet", "Ada", timeout=30)
+    zoo.until(lambda: lab.count_workflows("WorkflowType = 'Greet'").count)
+    assert run(greet("pass  # of comments only")).replayed >= 1
+    assert run(greet(PATCHED)).replayed >= 1
+    assert lab.execute_workflow("Greet", "Bob", timeout=30) == "hello Bob"
+
+
+def test_force_swaps_and_names_what_parts_and_the_next_edit_is_free_of_it(
+    run: Run, lab: Lab, new_id: Callable[[str], str]
+) -> None:
+    run(greet())
+    ran = new_id("greet")
+    lab.execute_workflow("Greet", "Ada", id=ran, timeout=30)
+    forced = run(greet(SLEEP), "greet --force")
+    assert ran in forced.diverged
+    assert "forced" in repr(forced)
+    after = run(greet(f"{SLEEP}  # and a comment"))
+    assert after.diverged == ()
+
+
+def test_an_unrelated_workflow_and_an_open_run_go_on_through_the_swap(run: Run, lab: Lab) -> None:
+    run(greet(source=WAIT), "wait")
+    waiting = lab.start_workflow("Wait")
+    run(greet())
+    zoo.until(lambda: lab.count_workflows("WorkflowType = 'Wait'").count)
+    swapped = run(greet("pass  # a comment", WAIT), "wait")
+    assert waiting.id in swapped.open_runs
+    assert waiting.id in repr(swapped)
+    waiting.signal("release")
+    assert waiting.result(timeout=30) == "released"
+    assert lab.execute_workflow("Greet", "Ada", timeout=30) == "hello Ada"
+
+
+def test_an_open_run_that_would_break_is_named_in_the_refusal(run: Run, lab: Lab) -> None:
+    run(greet("await workflow.sleep(timedelta(hours=1))", WAIT), "wait")
+    waiting = lab.start_workflow("Wait")
+    zoo.until(lambda: len(waiting.fetch_history().events) > 4)
+    zoo.until(lambda: lab.count_workflows(f"WorkflowId = '{waiting.id}'").count)
+    with pytest.raises(CellError, match=rf"what run '{waiting.id}' did.*is 5, TIMER_STARTED"):
+        run(greet(source=WAIT), "wait --histories 0")
+    waiting.terminate()
+
+
+def test_saved_histories_are_replayed_too_and_none_can_be_asked_for(
+    run: Run, lab: Lab, tmp_path: Path
+) -> None:
+    run(greet())
+    handle = lab.start_workflow("Greet", "Ada")
+    handle.result(timeout=30)
+    histories.save(handle.fetch_history(), tmp_path / "ada.json")
+    with pytest.raises(CellError, match="does not follow is 5, ACTIVITY_TASK_SCHEDULED"):
+        run(greet(SLEEP), f"greet --histories {tmp_path / 'ada.json'}")
+    with pytest.raises(CellError, match=r"there is no 'nowhere\.json'"):
+        run(greet(SLEEP), "greet --histories nowhere.json")
+    assert run(greet(SLEEP), "greet --histories none").replayed == 0
+
+
+def test_activities_have_cells_of_their_own(run: Run, lab: Lab) -> None:
+    text = (
+        textwrap.dedent(HEAD) + "@activity.defn\ndef {}(name: str) -> str:\n    return '{} ' + name"
+    )
+    made = run(text.format("shout", "HEY"), "loud", "activity")
+    assert list(made.activities) == ["shout"]
+    assert made.replayed == 0
+    calls = """return await workflow.execute_activity(
+                'shout', name, start_to_close_timeout=timedelta(seconds=10))"""
+    run(greet(calls))
+    assert lab.execute_workflow("Greet", "Ada", timeout=30) == "HEY Ada"
+    run(text.format("shout", "OI"), "loud", "activity")
+    assert lab.execute_workflow("Greet", "Ada", timeout=30) == "OI Ada"
+
+
+def test_the_workers_options_outlive_the_swap(run: Run, lab: Lab) -> None:
+    lab.start_worker(ai=zoo.shout, max_concurrent_activities=3)
+    run(greet())
+    assert lab._given[lab.task_queue]["max_concurrent_activities"] == 3
+    answer = lab.execute_workflow(ExampleWorkflow.run, REQUEST, timeout=30)
+    assert answer.success
+    assert str(answer.result).count(REQUEST.data.upper())
+
+
+def test_a_worker_process_can_run_a_cell(run: Run, lab: Lab) -> None:
+    lab.start_worker(process=True)
+    run(greet())
+    assert isinstance(lab.worker, WorkerProcess)
+    assert lab.execute_workflow("Greet", "Ada", timeout=60) == "hello Ada"
+
+
+def test_a_failure_in_a_cells_workflow_shows_the_cells_own_line(run: Run, lab: Lab) -> None:
+    run(greet("raise ValueError('no ' + name)"))
+    handle = lab.start_workflow("Greet", "Ada")
+    with pytest.raises(WorkflowFailureError):
+        handle.result(timeout=30)
+    ended = handle.fetch_history().events[-1].workflow_execution_failed_event_attributes
+    # The magic's line is the first, as the notebook counts.
+    assert re.search(r'lab_cell_greet_\w+\.py", line 13, in run', ended.failure.stack_trace)
+
+
+def test_the_text_of_a_run_is_kept_after_an_edit(run: Run, lab: Lab) -> None:
+    run(greet())
+    old = lab.start_workflow("Greet", "Ada")
+    old.result(timeout=30)
+    run(greet("x = 'an edit'"))
+    new = lab.start_workflow("Greet", "Ada")
+    new.result(timeout=30)
+    assert "an edit" not in cells.source(old).data
+    assert "an edit" in cells.source(new.fetch_history()).data
+    assert cells.source(old).data.startswith("# %%workflow greet\nfrom datetime import timedelta")
+    assert "Greet</span>" in cells.source(old)._repr_html_()
+
+
+def test_the_text_is_that_of_the_workflow_task_asked_for(run: Run, lab: Lab) -> None:
+    run(greet(source=WAIT), "wait")
+    waiting = lab.start_workflow("Wait")
+    zoo.until(lambda: len(waiting.fetch_history().events) > 3)
+    run(greet("x = 'an edit'", WAIT), "wait")
+    waiting.signal("release")
+    waiting.result(timeout=30)
+    assert "an edit" in cells.source(waiting).data
+    assert "an edit" not in cells.source(waiting, event_id=4).data
+
+
+def test_code_that_is_no_cells_is_said_to_be_of_another_origin(run: Run, lab: Lab) -> None:
+    handle = lab.start_workflow(ExampleWorkflow.run, REQUEST)
+    handle.result(timeout=30)
+    with pytest.raises(CellError, match="is of no cell that was run on this machine"):
+        cells.source(handle)
+    run(greet())
+    delayed = lab.start_workflow("Greet", "Ada", start_delay=timedelta(seconds=60))
+    with pytest.raises(CellError, match=r"no Workflow Task of .* is completed"):
+        cells.source(delayed)
+    delayed.terminate()
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "message"),
+    [
+        ("x = 1", "greet", "the cell has no workflow"),
+        (greet() + greet().replace("Greet", "Two"), "greet", "this one has Greet, Two: give each"),
+        (greet(), "9x", "takes a name such as `greet`, got '9x'"),
+        (greet(), "class", "takes a name such as `greet`, got 'class'"),
+        (greet().replace("Greet", "ExampleWorkflow"), "greet", "'ExampleWorkflow' is in use"),
+        (greet("x = LIMIT"), "greet", r"LIMIT = … +# the notebook's own, a int"),
+        (greet("x = pd.NA"), "greet", r"uses pd; add to the cell:\n    import pandas as pd"),
+        (greet("x = unknown"), "greet", r"unknown = … +# nobody defines it"),
+        (greet().replace("timedelta\n", "date\n"), "greet", "    from datetime import timedelta$"),
+        ("from __main__ import x\n" + greet(), "greet", "imports from __main__, which"),
+        ("import nowhere_to_be_found\n" + greet(), "greet", r"line 2, .* raised ModuleNotFound"),
+        ("\n1 / 0\n" + greet(), "greet", "line 3, `1 / 0` raised ZeroDivisionError"),
+        ("import random\nX = random.random()\n" + greet(), "greet", "random"),
+        (greet(), "greet --lab other", "--lab other: the notebook has no Lab of that name"),
+    ],
+)  # fmt: skip
+def test_a_cell_that_cannot_be_a_workflow_is_told_why(
+    run: Run, shell: InteractiveShell, lab: Lab, text: str, first: str, message: str
+) -> None:
+    import pandas
+
+    shell.user_ns.update(LIMIT=3, pd=pandas)
+    worker = lab.worker
+    with pytest.raises(projectai_lab.LabError, match=re.compile(message, re.DOTALL | re.MULTILINE)):
+        run(text, first)
+    assert lab.worker is worker
+    assert lab.execute_workflow(ExampleWorkflow.run, REQUEST, timeout=30).success
+
+
+def test_an_activity_cell_without_one_or_with_a_workflow_is_told(run: Run) -> None:
+    with pytest.raises(CellError, match="the cell has no activity"):
+        run("x = 1", "loud", "activity")
+    with pytest.raises(CellError, match="activities only, and this one has the workflow Greet"):
+        run(greet(), "loud", "activity")
+
+
+def test_a_syntax_error_has_the_cells_line(run: Run) -> None:
+    with pytest.raises(SyntaxError) as wrong:
+        run("x = 1\ny = = 2\n")
+    # The magic stands in line 1.
+    assert wrong.value.lineno == 3
+    assert wrong.value.filename == "<%%workflow greet>"
+
+
+def test_a_type_of_another_cell_is_in_use(run: Run) -> None:
+    run(greet())
+    with pytest.raises(CellError, match="in use: the worker has it from cell greet"):
+        run(greet("x = 2"), "other")
+
+
+def test_without_a_name_the_usage_is_told(run: Run) -> None:
+    with pytest.raises(UsageError, match="the following arguments are required: name"):
+        run(greet(), "")
+
+
+def test_a_lab_must_be_open_and_be_the_only_one_or_named(
+    shell: InteractiveShell, config: LabConfig
+) -> None:
+    def cell(first: str) -> Any:
+        return shell.run_cell_magic("workflow", first, greet())
+
+    with pytest.raises(CellError, match="no Lab is open in this notebook"):
+        cell("greet")
+    with Lab.connect(config) as one, Lab.connect(config, worker=False) as two:
+        shell.user_ns.update(one=one, alias=one, two=two)
+        with pytest.raises(CellError, match=r"several Labs are open \(alias, two\)"):
+            cell("greet")
+        with pytest.raises(CellError, match="this Lab has no worker to swap"):
+            cell("greet --lab two")
+        assert cell("greet --lab one").workflows
+    with pytest.raises(CellError, match="no Lab is open in this notebook"):
+        cell("greet")
+    with pytest.raises(CellError, match="the Lab is closed"):
+        cell("greet --lab one")
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    with pytest.raises(CellError, match=r"cannot be kept in .*; name another place with XDG"):
+        run(greet())
+
+
+def test_a_refusal_is_shown_as_a_sentence() -> None:
+    assert CellError("refused: why")._render_traceback_() == ["CellError: refused: why"]
+
+
+def test_what_was_replayed_well_is_not_replayed_again(
+    run: Run, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(greet())
+    lab.execute_workflow("Greet", "Ada", timeout=30)
+    run(greet("x = 3"))
+    counts: list[int] = []
+
+    def counted(runs: list[Any], code: list[type]) -> Any:
+        counts.append(len(runs))
+        return replay(runs, code)
+
+    monkeypatch.setattr(_swap, "replay", counted)
+    lab.start_worker()
+    run(greet("x = 3"))
+    assert counts == [0]
+
+
+@pytest.mark.parametrize(
+    "fine",
+    [
+        "import os.path\nos.path.join('a', 'b')",
+        "def f():\n    return g()\ndef g():\n    return [i for i in range(3)]",
+        "class A:\n    x = 1\n    def f(self):\n        return __name__, self.x, A",
+        "def f():\n    global late\n    late = 1\ndef g():\n    return late",
+        "try:\n    import x\nexcept ImportError:\n    x = None\nx",
+        "from os import *\npath, sep",
+        "lam = lambda a, *b, c=1, **d: (a, b, c, d)",
+        "import asyncio as a\nasync def f():\n    async with a.timeout(1) as t:\n        return t",
+    ],
+)
+def test_a_cell_that_has_all_its_names_is_fine(fine: str) -> None:
+    _names.check_names(fine, {})
+
+
+def test_the_store_knows_no_build_of_elsewhere() -> None:
+    assert _store.modules_of("nobody") is None
+    assert _store.text_of("lab_cell_nobody_0") is None
