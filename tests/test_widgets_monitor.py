@@ -21,7 +21,7 @@ from projectai_lab.config import LabConfig
 from projectai_lab.devserver import DevServer
 from projectai_lab.errors import LabClosedError
 from projectai_lab.lab import Lab
-from projectai_lab.widgets import _executions
+from projectai_lab.widgets import _executions, _monitor
 from projectai_lab.widgets._executions import Ask, Executions, Row, Seen
 from projectai_lab.widgets._monitor import Monitor
 from projectai_lab.widgets._pending import Pending
@@ -228,6 +228,17 @@ def test_a_pause_holds_the_looks_back_and_resume_goes_on(lab: Lab) -> None:
         panel.pause.value = False
         looks = panel._ticker.looks
         zoo.until(lambda: panel._ticker.looks > looks)
+
+
+def test_looks_that_take_the_server_long_are_rarer(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with widgets.monitor(lab, mine(lab), every=FAST) as panel:
+        monkeypatch.setattr(_monitor, "_SHARE", 1e-9)
+        zoo.until(lambda: panel._ticker.seconds == _monitor._MOST_REST_S)
+    with widgets.monitor(lab, mine(lab), every=3600) as panel:
+        zoo.until(lambda: panel._ticker.looks)
+        assert panel._ticker.seconds == 3600
 
 
 @pytest.mark.parametrize("every", [0, -1, float("nan"), float("inf"), timedelta(0)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +33,8 @@ _STYLE = """<style>
 min-width:12em}
 .plab .plab-runs caption{text-align:left}
 </style>"""
+# What the server does for a look, it does not do for the workers.
+_SHARE, _MOST_REST_S = 0.05, 10.0
 _ROW = {"flex_flow": "row wrap"}
 
 
@@ -40,7 +43,8 @@ def monitor(lab: LabClient, query: str = "", every: Duration = 1.0) -> Monitor:
 
     Open runs come first and of them those that are stuck (their Workflow Task keeps failing, or no
     worker takes their task), then those whose activity is retrying. A look is one List call, one
-    Count call and at most ten Describe calls.
+    Count call and at most ten Describe calls; where they take the server long, looks are rarer, so
+    that they take it a twentieth of the time, up to 10 s apart.
 
     Errors: ValueError for `every` that is not above 0; LabClosedError. A query that the server
     refuses is told at its field.
@@ -58,7 +62,7 @@ class Monitor(Panel):
 
     def __init__(self, lab: LabClient, query: str, every_s: float) -> None:
         super().__init__(lab)
-        self._lab = lab
+        self._lab, self._every_s = lab, every_s
         self._executions = Executions(lab.client)
         self._pages = [Ask(query.strip())]
         self._seen: Seen | None = None
@@ -94,7 +98,13 @@ class Monitor(Panel):
         self.older.on_click(lambda _: self._turn())
 
     async def _look(self) -> Seen:
-        return await self._executions.look(self._pages[-1])
+        began = time.monotonic()
+        seen = await self._executions.look(self._pages[-1])
+        rest_s = min(_MOST_REST_S, (time.monotonic() - began) / _SHARE)
+        # The first look may end before its ticker is kept.
+        for ticker in self._tickers:
+            ticker.seconds = max(self._every_s, rest_s)
+        return seen
 
     def _show(self, seen: Seen) -> None:
         """Draw what was seen, unless it is of a page that has been left meanwhile."""

@@ -17,14 +17,14 @@ LIMIT_S = 0.2
 METHOD = (
     "5,000 open executions that no worker takes, so that a look describes as many as it may. Tick: "
     "CPU time of the whole process for one look and its HTML, without a worker, median of 30. "
-    "Throughput: three-activity runs without latency in the same kernel, 300 a turn, with a "
+    "Throughput: three-activity runs without latency in the same kernel, 100 a turn, with a "
     "monitor that looks once a second and without one in turn; each round's ratio, their median. "
     "A monitor outside a kernel has no front end: sending the changed HTML is not in it."
 )
 
 
 def measure(
-    executions: int = 5_000, looks: int = 30, rounds: int = 10, runs: int = 300
+    executions: int = 5_000, looks: int = 30, rounds: int = 30, runs: int = 100
 ) -> list[Row]:
     """Return a row for the kernel time of a look, and one for the throughput beside it."""
     with Lab.start_local(worker=False) as lab:
