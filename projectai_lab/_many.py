@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.service import RPCError
 
 from projectai_lab import _waits
 from projectai_lab._bar import Bar
@@ -17,7 +16,7 @@ from projectai_lab._calls import explained, status_of
 from projectai_lab._connect import translated
 from projectai_lab._loop import LoopThread, Say
 from projectai_lab._troubles import Trouble
-from projectai_lab.errors import LabError, WorkflowTimeoutError
+from projectai_lab.errors import WorkflowTimeoutError
 from projectai_lab.handle import LabWorkflowHandle
 
 AT_ONCE = 100
@@ -33,42 +32,58 @@ def results(
     limit_s: float,
     progress: bool,
 ) -> list[Any]:
-    """Return each run's result, or the exception that its wait ended in, in the order given."""
+    """Return each run's result, or the exception that its wait ended in, in the order given.
+
+    An interrupt is a KeyboardInterrupt that says how far the wait was and how to go on.
+    """
     shown: dict[str, Any] = {"total": len(handles), "unit": "run", "desc": "results"}
     with Bar(**shown, disable=not (progress and handles)) as bar:
-        return loop.call(lambda say: Waiting(client, limit_s, say, bar).gather(handles))
+        waiting = Waiting(client, limit_s, bar)
+        try:
+            return loop.call(lambda say: waiting.gather(handles, say))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{waiting.ended:,} of {len(handles):,} waits have ended; the other executions go "
+                "on at the server: wait again with lab.results(handles)"
+            ) from None
 
 
 class Waiting:
     """A wait for many runs: one deadline, one bar, one line for each kind of trouble."""
 
-    def __init__(self, client: Client, limit_s: float, say: Say, bar: Any) -> None:
-        self._client, self._say, self._bar = client, say, bar
+    def __init__(self, client: Client, limit_s: float, bar: Any) -> None:
+        self._client, self._bar = client, bar
         self._limit_s, self._began = limit_s, time.monotonic()
         self._free = asyncio.Semaphore(AT_ONCE)
         self._quiet_until: defaultdict[str, float] = defaultdict(float)
         self._ends: Counter[str] = Counter()
 
-    async def gather(self, handles: Sequence[LabWorkflowHandle[Any]]) -> list[Any]:
-        """Wait for all; what each ended in stands where its handle stood."""
-        return await asyncio.gather(*map(self._one, handles))
+    @property
+    def ended(self) -> int:
+        """How many of the waits have ended, in whatever."""
+        return self._ends.total()
 
-    async def _one(self, handle: LabWorkflowHandle[Any]) -> Any:
+    async def gather(self, handles: Sequence[LabWorkflowHandle[Any]], say: Say) -> list[Any]:
+        """Wait for all; what each ended in stands where its handle stood."""
+        return await asyncio.gather(*(self._one(handle, say) for handle in handles))
+
+    async def _one(self, handle: LabWorkflowHandle[Any], say: Say) -> Any:
         async with self._free:
             try:
-                answer = await self._result(handle)
+                answer = await self._result(handle, say)
                 self._count("COMPLETED")
-            except (WorkflowFailureError, LabError, RPCError) as error:
+            except Exception as error:
+                # Whatever it is, such as a result that is not of its type: the others have theirs.
                 answer = error
                 self._count(_end(error))
         return answer
 
-    async def _result(self, handle: LabWorkflowHandle[Any]) -> Any:
+    async def _result(self, handle: LabWorkflowHandle[Any], say: Say) -> Any:
         def on_trouble(trouble: Trouble) -> None:
             # A hundred runs without a worker have one trouble.
             if time.monotonic() > self._quiet_until[trouble.kind]:
                 self._quiet_until[trouble.kind] = time.monotonic() + _SAY_AGAIN_AFTER_S
-                self._say(f"{handle.id}: {trouble.line}")
+                say(f"{handle.id}: {trouble.line}")
 
         waited_s = time.monotonic() - self._began
         with translated(self._client), explained(handle.handle, handle.url):

@@ -48,6 +48,14 @@ def test_each_end_stands_where_its_handle_stood(lab: Lab, new_id: Callable[[str]
     assert "There is no Workflow Execution" in missing.__notes__[0]
 
 
+def test_a_result_of_another_type_takes_nothing_from_the_others(lab: Lab) -> None:
+    odd = lab.start_workflow("Greeting", "greet", "you", result_type=int)
+    good = lab.start_workflow("Greeting", "greet", "you")
+    error, answer = lab.results([odd, good], timeout=60)
+    assert isinstance(error, TypeError)
+    assert answer == good.result()
+
+
 def test_more_than_are_waited_for_at_once_come_all(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +123,8 @@ def test_an_interrupt_leaves_the_executions_running(lab: Lab) -> None:
     assert main
     timer = threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT))
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    going_on = r"^0 of 2 waits have ended; .* go on at the server: wait again with lab\.results"
+    with pytest.raises(KeyboardInterrupt, match=going_on):
         lab.results(handles)
     timer.join()
     for handle in handles:

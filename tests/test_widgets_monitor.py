@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
+from temporalio.api.workflowservice.v1 import (
+    ListWorkflowExecutionsRequest,
+    PauseWorkflowExecutionRequest,
+)
 
-from projectai_lab import widgets
+from projectai_lab import devserver, widgets
 from projectai_lab.client import LabClient
 from projectai_lab.config import LabConfig
 from projectai_lab.devserver import DevServer
@@ -300,3 +303,18 @@ def test_names_of_others_are_escaped_wherever_they_stand(lab: Lab) -> None:
             assert "<script" not in page
             assert "<img" not in page
             assert page.count("&lt;script&gt;") >= 4
+
+
+def test_a_status_that_the_sdk_has_no_word_for_is_shown_and_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(devserver._DYNAMIC_CONFIG, "frontend.WorkflowPauseEnabled", "true")
+    with Lab.start_local(workflows=zoo.WORKFLOWS, activities=zoo.ACTIVITIES) as lab:
+        lab.start_workflow(zoo.Sleeper.run, 600.0, id="held")
+        pause = PauseWorkflowExecutionRequest(namespace=lab.namespace, workflow_id="held")
+        service = lab.client.workflow_service
+        lab.loop.run(lambda: service.pause_workflow_execution(pause))
+        with widgets.monitor(lab, every=FAST) as panel:
+            zoo.until(lambda: "held | Sleeper | PAUSED" in panel.facts_text())
+            assert "PAUSED 1" in panel.facts_text()
+            assert [name for name, _ in panel.actions.which.options] == ["choose one …", "held"]

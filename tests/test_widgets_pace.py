@@ -56,7 +56,7 @@ def test_the_rate_is_that_of_the_last_ten_seconds() -> None:
     for second in range(21):
         pace.add(seen(10 * second if second <= 10 else 100 + 2 * (second - 10)), second)
     assert pace.rate == 2
-    assert pace.words()[0] == "throughput: 2 closed per s (last 10 s, this computer's clock)"
+    assert pace.words()[0] == "throughput: 2 closed per s, last 10 s (this computer's clock)"
     assert pace.rates == [10.0] * 10 + [2.0] * 10
 
 
@@ -65,6 +65,7 @@ def test_looks_further_apart_than_that_have_a_rate_too() -> None:
     pace.add(seen(0), 0)
     pace.add(seen(90), 30)
     assert pace.rate == 3
+    assert pace.words()[0] == "throughput: 3 closed per s, last 30 s (this computer's clock)"
 
 
 def test_running_runs_do_not_count_and_deleted_ones_are_no_negative_rate() -> None:
@@ -75,6 +76,14 @@ def test_running_runs_do_not_count_and_deleted_ones_are_no_negative_rate() -> No
     pace.add(seen(3), 2)
     assert pace.rate == 0
     assert min(pace.rates) == 0
+
+
+def test_a_paused_run_is_open() -> None:
+    pace = Pace()
+    pace.add(Seen(Ask(), NOW, counts=Counter(RUNNING=1)), 0)
+    pace.add(Seen(Ask(), NOW, counts=Counter(PAUSED=1)), 1)
+    assert pace.rate == 0
+    assert Row("id", "run", "Ask", "PAUSED", NOW, None).rank == 2
 
 
 def test_the_latency_is_of_closed_runs_each_counted_once() -> None:
@@ -185,7 +194,8 @@ def test_a_status_is_added_to_the_whole_filter(ask: Ask, wanted: str) -> None:
 
 def test_rows_that_need_somebody_come_first() -> None:
     def row(status: str, trouble: str = "") -> Row:
-        return Row("id", "run", "Ask", status, NOW, None, Pending(trouble=trouble))  # type: ignore[arg-type]
+        end = NOW if status == "FAILED" else None
+        return Row("id", "run", "Ask", status, NOW, end, Pending(trouble=trouble))  # type: ignore[arg-type]
 
     ranks = [row("RUNNING", "stuck"), row("RUNNING", "retrying"), row("RUNNING"), row("FAILED")]
     assert [one.rank for one in ranks] == [0, 1, 2, 3]

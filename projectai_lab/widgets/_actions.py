@@ -85,7 +85,7 @@ class Actions:
         found = [
             (shorten(row.workflow_id, 48), (row.workflow_id, row.run_id))
             for row in rows
-            if row.status == "RUNNING"
+            if not row.closed
         ]
         options = (_NOBODY, *found)
         if options != tuple(self.which.options):

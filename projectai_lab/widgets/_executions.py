@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from temporalio.api.common.v1 import WorkflowExecution as Execution
+from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsRequest,
@@ -16,7 +17,7 @@ from temporalio.api.workflowservice.v1 import (
     ListWorkflowExecutionsRequest,
     ListWorkflowExecutionsResponse,
 )
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from projectai_lab._connect import ANSWER_WITHIN_S, translated
@@ -36,6 +37,8 @@ STATUSES = {
     "CONTINUED_AS_NEW": "ContinuedAsNew",
 }
 """Temporal's words for a status, and how a List Filter writes them."""
+OPEN = ("RUNNING", "PAUSED")
+"""Statuses that are no end."""
 _WORDS = {written: word for word, written in STATUSES.items()}
 _RPC_TIMEOUT = timedelta(seconds=ANSWER_WITHIN_S)
 # The server finds runs whose Workflow Task fails, on whatever page they are.
@@ -75,7 +78,7 @@ class Row:
     @property
     def rank(self) -> int:
         """Where it stands on the page: who needs somebody first, who is done last."""
-        if self.status != "RUNNING":
+        if self.closed:
             return 3
         return {"stuck": 0, "retrying": 1}.get(self.pending.trouble, 2)
 
@@ -124,7 +127,12 @@ class Executions:
         return Seen(ask, datetime.now(UTC), tuple(rows), page.next_page_token, counts)
 
     async def _list(self, ask: Ask, turn: int) -> ListWorkflowExecutionsResponse:
-        if turn == _STUCK_TURN and self._knows_stuck and not ask.token and ask.status in _OPEN:
+        if (
+            turn == _STUCK_TURN
+            and self._knows_stuck
+            and not ask.token
+            and ask.status in ("", "RUNNING")
+        ):
             await self._list_stuck(ask)
             return self._page
         page = await self._listed(ask.filter, PAGE, ask.token)
@@ -204,7 +212,8 @@ class Executions:
 
 
 def _status(one: WorkflowExecutionInfo) -> str:
-    return WorkflowExecutionStatus(one.status).name if one.status else "UNKNOWN"
-
-
-_OPEN = ("", "RUNNING")
+    """Return Temporal's word; a status that is newer than the SDK has its number."""
+    try:
+        return Status.Name(one.status).removeprefix("WORKFLOW_EXECUTION_STATUS_")
+    except ValueError:
+        return f"STATUS_{one.status}"

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from projectai_lab._words import duration
-from projectai_lab.widgets._executions import Row, Seen
+from projectai_lab.widgets._executions import OPEN, Row, Seen
 from projectai_lab.widgets._look import Html, text
 from projectai_lab.widgets._sparkline import sparkline
 
@@ -25,7 +25,7 @@ class Pace:
 
     def add(self, seen: Seen, now: float | None = None) -> None:
         """Take note of one look; `now` is monotonic seconds."""
-        closed = seen.counts.total() - seen.counts["RUNNING"]
+        closed = seen.counts.total() - sum(seen.counts[status] for status in OPEN)
         self._closed.append((time.monotonic() if now is None else now, closed))
         self._keep(row for row in reversed(seen.rows) if row.closed)
 
@@ -43,13 +43,19 @@ class Pace:
 
     @property
     def rate(self) -> float | None:
-        """Runs closed per second in the last 10 s; None before the second look."""
-        if len(self._closed) < 2:
-            return None
-        last, closed = self._closed[-1]
+        """Runs closed per second over the last 10 s or one look; None before the second look."""
+        return self._recent[0]
+
+    @property
+    def _recent(self) -> tuple[float | None, float]:
+        """Return the rate, and the seconds that it is of."""
+        last, closed = self._closed[-1] if self._closed else (0.0, 0)
         before = [one for one in self._closed if one[0] < last]
+        if not before:
+            return None, 0.0
         recent = [one for one in before if last - one[0] <= _LAST_S] or before[-1:]
-        return max(0, closed - recent[0][1]) / (last - recent[0][0]) if recent else None
+        since_s = last - recent[0][0]
+        return max(0, closed - recent[0][1]) / since_s, since_s
 
     @property
     def took(self) -> list[float]:
@@ -58,9 +64,10 @@ class Pace:
 
     def words(self) -> tuple[str, str]:
         """Return throughput and latency, each with its unit and clock."""
-        rate = "not known yet" if self.rate is None else f"{self.rate:.3g} closed per s"
+        rate, since_s = self._recent
+        told = "not known yet" if rate is None else f"{rate:.3g} closed per s, last {since_s:.0f} s"
         return (
-            f"throughput: {rate} (last {_LAST_S:g} s, this computer's clock)",
+            f"throughput: {told} (this computer's clock)",
             f"latency: {self._latency()} (server's clock)",
         )
 
