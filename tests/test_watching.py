@@ -28,8 +28,12 @@ def test_a_run_is_told_to_its_end_and_the_status_returned(
 
 
 def test_retries_that_history_leaves_out_are_told_and_an_interrupt_leaves_the_run(
-    lab: Lab, new_id: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+    lab: Lab,
+    new_id: Callable[[str], str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     lab.start_worker(workflows=[zoo.Persistent], activities=[zoo.fail_always])
     handle = lab.start_workflow(
         zoo.Persistent.run, args=["fail_always", "a\nb\x1b[2J"], id=new_id("watched")

@@ -23,11 +23,13 @@ from tests import zoo
 from tests.form_workflows import Colour, Inner, Lies, Notes, Nothing, Order, Orders, Plain, Sleeper
 from tests.test_faults_of_the_world import kill, restart
 
+submit_form: Any = widgets.submit_form
+"""As in a notebook: what a field holds depends on the workflow, and no type checker knows it."""
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 
 
 def test_the_request_form_starts_and_tells_the_result(lab: Lab) -> None:
-    form = widgets.submit_form(lab, ExampleWorkflow)
+    form = submit_form(lab, ExampleWorkflow)
     handle = form.fill(data=HOSTILE, user_id="u-1").submit()
     assert handle.result(timeout=30).success
     zoo.until(lambda: "COMPLETED" in form.facts_text())
@@ -40,7 +42,7 @@ def test_the_request_form_starts_and_tells_the_result(lab: Lab) -> None:
 
 
 def test_the_code_starts_the_same_input(lab: Lab, new_id: Callable[[str], str]) -> None:
-    form = widgets.submit_form(lab, ExampleWorkflow)
+    form = submit_form(lab, ExampleWorkflow)
     request = WorkflowInput(
         "hello",
         "u-1",
@@ -57,7 +59,7 @@ def test_the_code_starts_the_same_input(lab: Lab, new_id: Callable[[str], str]) 
 
 
 def test_every_type_has_its_field_and_its_code(lab: Lab) -> None:
-    form = widgets.submit_form(lab, Orders)
+    form = submit_form(lab, Orders)
     order = Order(
         "n",
         2,
@@ -81,7 +83,7 @@ def test_every_type_has_its_field_and_its_code(lab: Lab) -> None:
 
 
 def test_a_wrong_text_is_told_at_its_field(lab: Lab) -> None:
-    form = widgets.submit_form(lab, Orders)
+    form = submit_form(lab, Orders)
     fields = {one.spec.name: one for one in form._record.fields}
     fields["count"].control.value = "many"
     assert "not a whole number" in fields["count"].note.value
@@ -103,20 +105,20 @@ def own(lab: Lab) -> Lab:
 
 
 def test_several_plain_parameters_and_none_have_a_form(own: Lab) -> None:
-    with widgets.submit_form(own, Plain) as form:
+    with submit_form(own, Plain) as form:
         handle = form.fill(word="hi", times=3).submit()
         assert handle.result(timeout=30) == "hi hi hi"
         assert form.code.endswith("handle = lab.start_workflow(Plain.run, 'hi', 3)")
         form.fill(pause=timedelta(seconds=1))
         assert form.code.endswith("(Plain.run, 'hi', 3, timedelta(seconds=1.0))")
-    with widgets.submit_form(own, Nothing.run) as form:
+    with submit_form(own, Nothing.run) as form:
         assert form.submit().result(timeout=30) is None
         zoo.until(lambda: "COMPLETED" in form.facts_text())
         assert form.code.endswith("handle = lab.start_workflow(Nothing.run)")
 
 
 def test_a_workflow_by_name_takes_its_arguments_as_json(own: Lab) -> None:
-    with widgets.submit_form(own, "Plain") as form:
+    with submit_form(own, "Plain") as form:
         (area,) = form.fields
         area.control.value = '["hi", 2'
         assert "not JSON" in area.note.value
@@ -130,7 +132,7 @@ def test_a_workflow_by_name_takes_its_arguments_as_json(own: Lab) -> None:
 
 
 def test_parts_are_filled_by_dotted_names(lab: Lab) -> None:
-    with widgets.submit_form(lab, ExampleWorkflow) as form:
+    with submit_form(lab, ExampleWorkflow) as form:
         parts = {"faults.latency.a": 0.5, "retry": {"simulate_ai_call": {"maximum_attempts": 3}}}
         form.fill(data="x", user_id="u", **parts)
         (request,) = form.arguments()
@@ -144,7 +146,7 @@ def test_parts_are_filled_by_dotted_names(lab: Lab) -> None:
 
 
 def test_groups_are_folded_and_the_request_comes_first(lab: Lab) -> None:
-    with widgets.submit_form(lab, ExampleWorkflow) as form:
+    with submit_form(lab, ExampleWorkflow) as form:
         assert [one.spec.name for one in form._record.fields][:3] == ["data", "user_id", "seed"]
         folded = {one.spec.name: one for one in form._record.fields if hasattr(one, "inner")}
         assert list(folded) == ["faults", "retry", "timeouts"]
@@ -155,7 +157,7 @@ def test_groups_are_folded_and_the_request_comes_first(lab: Lab) -> None:
 
 
 def test_a_hostile_text_is_escaped_in_every_field(own: Lab, new_id: Callable[[str], str]) -> None:
-    with widgets.submit_form(own, Notes) as form:
+    with submit_form(own, Notes) as form:
         form.fill(name=HOSTILE, tags=[HOSTILE], sizes={HOSTILE: 1.0})
         form.task_queue.put(HOSTILE)
         form.workflow_id.put(new_id(HOSTILE))
@@ -177,7 +179,7 @@ def test_a_hostile_text_is_escaped_in_every_field(own: Lab, new_id: Callable[[st
 
 
 def test_what_cannot_be_sent_is_told_and_the_input_kept(own: Lab) -> None:
-    with widgets.submit_form(own, Orders).fill(name="kept") as form:
+    with submit_form(own, Orders).fill(name="kept") as form:
         with pytest.raises(PayloadError):
             form.submit()
         assert "Object of type Colour is not JSON serializable" in form._message.value
@@ -186,7 +188,7 @@ def test_what_cannot_be_sent_is_told_and_the_input_kept(own: Lab) -> None:
 
 
 def test_a_failed_run_and_an_unreadable_result_are_told_in_words(own: Lab) -> None:
-    with widgets.submit_form(own, ExampleWorkflow) as form:
+    with submit_form(own, ExampleWorkflow) as form:
         form.fill(
             data="x",
             user_id="u",
@@ -195,14 +197,14 @@ def test_a_failed_run_and_an_unreadable_result_are_told_in_words(own: Lab) -> No
         )
         form.submit()
         zoo.until(lambda: "planned failure of attempt 1" in form.facts_text())
-    with widgets.submit_form(own, Lies) as form:
+    with submit_form(own, Lies) as form:
         form.submit()
         zoo.until(lambda: "the result cannot be read" in form.facts_text())
         assert "COMPLETED" in form.facts_text()
 
 
 def test_many_open_rows_all_have_their_turn(own: Lab) -> None:
-    with widgets.submit_form(own, Sleeper) as form:
+    with submit_form(own, Sleeper) as form:
         form.fill(seconds=600)
         sleepers = [form.submit() for _ in range(9)]
         short = form.fill(seconds=0.01).submit()
@@ -213,14 +215,14 @@ def test_many_open_rows_all_have_their_turn(own: Lab) -> None:
 
 
 def test_another_input_is_another_execution_also_after_a_lost_answer(lab: Lab) -> None:
-    with widgets.submit_form(lab, ExampleWorkflow).fill(data="x", user_id="u") as form:
+    with submit_form(lab, ExampleWorkflow).fill(data="x", user_id="u") as form:
         same = [form._call()["id"] for _ in range(2)]
         other = form.fill(data="y")._call()["id"]
         assert same[0] == same[1] != other
 
 
 def test_a_start_whose_answer_was_lost_is_found_again(lab: Lab) -> None:
-    with widgets.submit_form(lab, ExampleWorkflow).fill(data="x", user_id="u") as form:
+    with submit_form(lab, ExampleWorkflow).fill(data="x", user_id="u") as form:
         call = form._call()
         lost = lab.start_workflow(ExampleWorkflow.run, *call["args"], id=call["id"])
         assert form.submit().run_id == lost.run_id
@@ -232,7 +234,7 @@ def test_a_start_whose_answer_was_lost_is_found_again(lab: Lab) -> None:
 
 
 def test_a_double_click_starts_one(lab: Lab) -> None:
-    form = widgets.submit_form(lab, ExampleWorkflow).fill(data="x", user_id="u")
+    form = submit_form(lab, ExampleWorkflow).fill(data="x", user_id="u")
     form.button.click()
     form.button.click()
     assert len(form.handles) == 1
@@ -241,7 +243,7 @@ def test_a_double_click_starts_one(lab: Lab) -> None:
 
 def test_an_id_in_use_and_an_unknown_type_are_told(lab: Lab, new_id: Callable[[str], str]) -> None:
     lab.start_worker(workflows=[Sleeper])
-    form = widgets.submit_form(lab, Sleeper).fill(seconds=60.0)
+    form = submit_form(lab, Sleeper).fill(seconds=60.0)
     mine = new_id("mine")
     handle = form.submit(id=mine)
     with pytest.raises(WorkflowAlreadyStartedError):
@@ -249,7 +251,7 @@ def test_an_id_in_use_and_an_unknown_type_are_told(lab: Lab, new_id: Callable[[s
     assert "in use" in form._message.value
     handle.terminate()
     zoo.until(lambda: "TERMINATED" in form._table.value)
-    other = widgets.submit_form(lab, "Unknown")
+    other = submit_form(lab, "Unknown")
     with pytest.raises(WorkflowDefinitionError):
         other.submit()
     assert "has no Workflow Type" in other._message.value
@@ -259,7 +261,7 @@ def test_an_id_in_use_and_an_unknown_type_are_told(lab: Lab, new_id: Callable[[s
 
 def test_a_closed_lab_is_told_and_the_input_kept(config: LabConfig) -> None:
     with Lab.connect(config) as lab:
-        form = widgets.submit_form(lab, ExampleWorkflow).fill(data="kept", user_id="u")
+        form = submit_form(lab, ExampleWorkflow).fill(data="kept", user_id="u")
         handle = form.submit()
         handle.result(timeout=30)
     assert "after Lab.open() where the Lab is closed too" in form._message.value
@@ -274,14 +276,14 @@ def test_a_closed_lab_is_told_and_the_input_kept(config: LabConfig) -> None:
 @pytest.mark.parametrize("wrong", [int, 3, "", lambda: None])
 def test_what_is_no_workflow_is_refused(lab: Lab, wrong: Any) -> None:
     with pytest.raises(TypeError, match="a form needs a workflow"):
-        widgets.submit_form(lab, wrong)
+        submit_form(lab, wrong)
 
 
 def test_no_lab_and_a_misspelt_field_are_refused(lab: Lab) -> None:
     with pytest.raises(TypeError, match="needs an open Lab"):
-        widgets.submit_form(None, ExampleWorkflow)
+        submit_form(None, ExampleWorkflow)
     with (
-        widgets.submit_form(lab, ExampleWorkflow) as form,
+        submit_form(lab, ExampleWorkflow) as form,
         pytest.raises(TypeError, match="did you mean 'data'"),
     ):
         form.fill(dta="x")
@@ -292,7 +294,7 @@ def test_a_server_that_is_away_is_told_and_the_same_form_works_when_it_is_back(
 ) -> None:
     first = DevServer.start(db_filename=tmp_path / "lab.db")
     with first, Lab.connect(LabConfig(address=first.address)) as lab:
-        form = widgets.submit_form(lab, ExampleWorkflow).fill(data="kept", user_id="u")
+        form = submit_form(lab, ExampleWorkflow).fill(data="kept", user_id="u")
         kill(first)
         form.button.click()
         assert "no Temporal server answers" in form._message.value
@@ -332,7 +334,7 @@ def test_notebook_09_leaves_the_last_facts_on_its_page_and_saves_its_widgets(
 
 def test_the_cause_of_a_failure_is_escaped(lab: Lab) -> None:
     lab.start_worker(workflows=[zoo.Doomed])
-    with widgets.submit_form(lab, zoo.Doomed) as form:
+    with submit_form(lab, zoo.Doomed) as form:
         form.fill(reason=HOSTILE).submit()
         zoo.until(lambda: "FAILED" in form._table.value)
         assert "ApplicationError" in form._table.value

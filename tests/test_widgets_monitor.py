@@ -210,12 +210,12 @@ def test_a_status_is_chosen_beside_the_filter(zoo_lab: Lab) -> None:
     doomed(zoo_lab, 1)
     zoo_lab.execute_workflow(zoo.Greeting.run, "greet", "you", timeout=30)
     zoo.until(lambda: zoo_lab.count_workflows(mine(zoo_lab)).count == 2)
-    query = f"WorkflowType = 'Nothing' OR {mine(zoo_lab)}"
+    query = f"WorkflowType = 'HadByNobody' OR {mine(zoo_lab)}"
     with widgets.monitor(zoo_lab, query, every=FAST) as panel:
         panel.status.value = "FAILED"
         assert panel._seen
         assert [row.workflow_type for row in panel._seen.rows] == ["Doomed"]
-        assert "2 executions" in panel.facts.value
+        zoo.until(lambda: "2 executions" in panel.facts.value)
         panel.status.value = ""
         assert len(panel._seen.rows) == 2
 

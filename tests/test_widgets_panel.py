@@ -26,6 +26,7 @@ class Count(Panel):
     def __init__(self, lab: Lab) -> None:
         super().__init__(lab)
         self.seen = 0
+        self.tried = 0
         self.fails: Exception | None = None
         self.button = ipywidgets.Button(description="go")
         self.view.children = [style(), self.notice, self.button]
@@ -33,6 +34,7 @@ class Count(Panel):
 
     async def look(self) -> int:
         """Ask the server something, or fail as told."""
+        self.tried += 1
         if self.fails:
             raise self.fails
         return (await self._connection.client.count_workflows("")).count  # type: ignore[union-attr]
@@ -97,6 +99,16 @@ def test_a_look_that_fails_is_told_and_the_next_that_works_takes_it_back(lab: La
         assert "away &lt;script&gt;" in panel.notice.value
         panel.fails = None
         zoo.until(lambda: not panel.notice.value)
+
+
+def test_a_trouble_that_could_not_be_shown_is_shown_later(lab: Lab) -> None:
+    with Count(lab) as panel:
+        with panel.lock:
+            panel.fails = ValueError("odd")
+            looks = panel.tried
+            zoo.until(lambda: panel.tried > looks + 2)
+            assert panel.notice.value == ""
+        zoo.until(lambda: "ValueError: odd" in panel.notice.value)
 
 
 def test_a_look_waits_for_nobody_who_holds_the_lock_and_calls_the_lab(lab: Lab) -> None:

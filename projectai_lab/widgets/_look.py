@@ -16,6 +16,7 @@ vertical-align:top;max-width:40em;overflow-wrap:break-word}
 .plab caption{text-align:left;font-weight:600;padding-top:.4em}
 .plab table thead th{border-bottom:1px solid var(--jp-border-color1,#9e9e9e);font-weight:600}
 .plab table td.num,.plab table th.num{text-align:right!important;font-variant-numeric:tabular-nums}
+.plab a{color:var(--jp-content-link-color,#0366d6)}
 .plab code{font-family:var(--jp-code-font-family,monospace);overflow-wrap:anywhere}
 .plab .wide{overflow-x:auto;max-width:100%}
 .plab .dim{color:var(--jp-content-font-color2,inherit);opacity:.85}

@@ -63,14 +63,16 @@ class Panel:
         """
         assert self._connection, "a panel without a connection has nothing to look at"
 
-        def locked(call: Callable[[Any], None], seen: Any) -> None:
+        def locked(call: Callable[[Any], None], seen: Any) -> bool:
             # Waiting for the lock would stop the loop that its holder may be waiting for.
-            if self.lock.acquire(blocking=False):
-                try:
-                    if not self.closed:
-                        call(seen)
-                finally:
-                    self.lock.release()
+            if not self.lock.acquire(blocking=False):
+                return False
+            try:
+                if not self.closed:
+                    call(seen)
+                return True
+            finally:
+                self.lock.release()
 
         ticker = Ticker(
             self._connection.loop,

@@ -20,8 +20,9 @@ T = TypeVar("T")
 class Ticker(Generic[T]):
     """One look at a time, each `seconds` after the one before began, or at once when it took more.
 
-    A look that fails is tried again; `say` is told why, and None when one works again. `paused`
-    holds the looks back.
+    `show` gets what was seen. A look that fails is tried again; `say` is told why, and None when
+    one works again. Both answer whether they could: what nobody could be told is told again.
+    `paused` holds the looks back.
     """
 
     def __init__(
@@ -29,8 +30,8 @@ class Ticker(Generic[T]):
         loop: LoopThread,
         seconds: float,
         look: Callable[[], Awaitable[T]],
-        show: Callable[[T], None],
-        say: Callable[[str | None], None],
+        show: Callable[[T], bool],
+        say: Callable[[str | None], bool],
     ) -> None:
         self.seconds = seconds
         self.paused = False
@@ -49,14 +50,17 @@ class Ticker(Generic[T]):
     async def _once(self) -> None:
         try:
             seen = await self._look()
-        except (RPCError, LabError, OSError, TimeoutError) as error:
+            self.looks += 1
+            self._show(seen)
+        except (RPCError, LabError, TimeoutError) as error:
             self._tell(str(error) or type(error).__name__)
-            return
-        self._tell(None)
-        self.looks += 1
-        self._show(seen)
+        except Exception as error:
+            # Whatever it is, a view that stands still without a word would be worse.
+            logger.debug("a look failed", exc_info=True)
+            self._tell(f"{type(error).__name__}: {error}")
+        else:
+            self._tell(None)
 
     def _tell(self, trouble: str | None) -> None:
-        if trouble != self._trouble:
+        if trouble != self._trouble and self._say(trouble):
             self._trouble = trouble
-            self._say(trouble)
