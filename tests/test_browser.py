@@ -131,7 +131,6 @@ def test_the_console_in_jupyterlab(jupyter: tools.Site, chromium: Browser) -> No
     tab.theme("JupyterLab Dark")
     tab.shoot("console-jupyterlab-dark")
     tab.command("application:toggle-left-area")
-    tab.command("application:toggle-right-area")
     tab.resize(420)
     tab.shoot("console-jupyterlab-narrow")
     assert tab.errors == []
