@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TextIO
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import Client, WorkflowHandle
 
 from projectai_lab import histories
@@ -81,11 +82,25 @@ async def _troubles(watch: Watch) -> AsyncGenerator[Line]:
     while not watch.ended:
         await asyncio.sleep(_LOOK_EVERY_S)
         trouble = await watch.look()
-        found = [] if trouble is None or trouble.kind == "retrying" else [trouble.line]
-        for words in (*found, *map(retry_line, watch.retrying)):
+        found = {} if trouble is None or trouble.kind == "retrying" else {trouble.line: ""}
+        found |= {retry_line(one): due(one) for one in watch.retrying}
+        for words, when in found.items():
+            # An attempt that has begun since has no due time: it is told once.
             if words not in told:
                 told.add(words)
-                yield Line(f"{'':>10} {'':>6}  {words}", bad=True)
+                yield Line(f"{'':>10} {'':>6}  {when}{words}", bad=True)
+
+
+def due(pending: PendingActivityInfo) -> str:
+    """Return when the next attempt is due, on the server's clock; "" where the server is silent."""
+    if not pending.HasField("next_attempt_schedule_time"):
+        return ""
+    at = pending.next_attempt_schedule_time
+    wait = ""
+    if pending.HasField("last_attempt_complete_time"):
+        ended = pending.last_attempt_complete_time
+        wait = f", {duration((at.ToNanoseconds() - ended.ToNanoseconds()) / 1e9)} after the last"
+    return f"next attempt at {at.ToDatetime():%H:%M:%S} UTC{wait}: "
 
 
 def _line(event: HistoryEvent, names: dict[int, str], at: float) -> Line:

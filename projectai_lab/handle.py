@@ -40,6 +40,11 @@ class LabWorkflowHandle(Generic[Result]):
         self._status = "unknown"
 
     @property
+    def connection(self) -> Connection:
+        """The Lab or client that it belongs to."""
+        return self._connection
+
+    @property
     def id(self) -> str:
         """Workflow Id."""
         return self.handle.id

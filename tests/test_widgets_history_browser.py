@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ipywidgets.widgets.widget import _instances
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.service import RPCError, RPCStatusCode
 
-from projectai_lab import histories, widgets
+from projectai_lab import attempts, histories, widgets
+from projectai_lab.config import LabConfig
 from projectai_lab.errors import HistoryFileError
 from projectai_lab.lab import Lab
 from projectai_lab.models import FaultPlan, WorkflowInput
-from projectai_lab.widgets._event_table import KINDS
-from projectai_lab.widgets._lanes import PAGE_ITEMS
+from projectai_lab.widgets._event_table import KINDS, PAGE_EVENTS
+from projectai_lab.widgets._history_browser import HistoryBrowser
+from projectai_lab.widgets._lanes import PAGE_ITEMS, PAGE_LANES, Item, Lane, pages
 from projectai_lab.workflows import ExampleWorkflow
-from tests import made
+from tests import made, zoo
 
 DATA = Path(__file__).parent / "data"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -115,11 +123,218 @@ def test_a_lab_offers_its_executions_and_its_recorder_all_attempts(
         panel.again.click()
         return bool(panel.runs.options)
 
-    from tests import zoo
-
     zoo.until(found)
     assert not panel.notice.value
     for attempt in (1, 2, 3):
         assert f"activity simulate_ai_call, attempt {attempt}" in panel.facts_text()
     panel.close()
     assert panel.again.disabled
+
+
+def gone(lab: Lab, name: str, run_id: str) -> None:
+    """Delete a run at the server and wait until nothing of it is left."""
+    execution = WorkflowExecution(workflow_id=name, run_id=run_id)
+    request = DeleteWorkflowExecutionRequest(namespace=lab.namespace, workflow_execution=execution)
+    lab.within(lambda: lab.client.workflow_service.delete_workflow_execution(request))
+    handle = lab.get_workflow_handle(name, run_id=run_id)
+
+    def is_gone() -> bool:
+        try:
+            handle.describe()
+        except RPCError as error:
+            return error.status == RPCStatusCode.NOT_FOUND
+        return False
+
+    zoo.until(is_gone)
+
+
+def listed(panel: HistoryBrowser, many: int) -> None:
+    """Press Refresh until the list holds so many."""
+
+    def found() -> bool:
+        panel.again.click()
+        return len(panel.runs.options) == many
+
+    zoo.until(found)
+
+
+def run_of(lab: Lab, name: str) -> str:
+    """Run the example to its end and return its Run Id."""
+    handle = lab.start_workflow(ExampleWorkflow.run, WorkflowInput("x", "u"), id=name)
+    handle.result(timeout=30)
+    return str(handle.run_id)
+
+
+def test_refresh_keeps_the_chosen_run_and_one_that_is_deleted_leaves_the_list_usable(
+    lab: Lab, new_id: Callable[[str], str]
+) -> None:
+    name = new_id(HOSTILE)
+    other = new_id("other")
+    idle = f"{lab.task_queue}-idle"
+    # The server deletes an open run at once, a closed one when its own queues come to it.
+    open_run = lab.start_workflow("Any", id=name, task_queue=idle)
+    queues = f"TaskQueue = '{lab.task_queue}' OR TaskQueue = '{idle}'"
+    panel = widgets.history_browser(lab, query=queues)
+    listed(panel, 1)
+    run_of(lab, other)
+    listed(panel, 2)
+    assert panel.runs.label.split(" · ")[1] == name
+    assert f"{name}: " in panel.facts_text()
+    panel.runs.value = 1 - panel.runs.value
+    assert f"{other}: " in panel.facts_text()
+    gone(lab, name, str(open_run.run_id))
+    panel.runs.value = 1 - panel.runs.value
+    assert "is not at the server: it was deleted" in panel.notice.value
+    assert "<script>a" not in panel.facts_html()
+    assert "<strong>" not in panel.facts_html(), "facts of another run under this one's name"
+    assert len(panel.runs.options) == 2
+    panel.runs.value = 1 - panel.runs.value
+    assert not panel.notice.value
+    assert f"{other}: " in panel.facts_text()
+    listed(panel, 1)
+
+
+def test_a_chosen_run_that_is_no_longer_found_stays_until_the_query_is_changed(
+    lab: Lab, new_id: Callable[[str], str]
+) -> None:
+    first, second = new_id("first"), new_id("second")
+    run_of(lab, first)
+    panel = widgets.history_browser(lab, query=f"TaskQueue = '{lab.task_queue}'", limit=1)
+    listed(panel, 1)
+    run_of(lab, second)
+    listed(panel, 2)
+    assert panel.runs.label == f"no longer listed · {first}"
+    assert f"{first}: " in panel.facts_text()
+    panel.query.value += f" AND WorkflowId = '{second}'"
+    assert [label.split(" · ")[1] for label, _ in panel.runs.options] == [second]
+    assert f"{second}: " in panel.facts_text()
+    panel.query.value = f"WorkflowId = '{HOSTILE}"
+    assert "press Refresh" in panel.notice.value
+    assert "<img" not in panel.facts_html()
+    assert len(panel.runs.options) == 1
+
+
+def test_a_handle_is_browsed_and_closes_with_its_lab(
+    config: LabConfig, new_id: Callable[[str], str]
+) -> None:
+    with Lab.connect(config) as lab:
+        name = new_id("handled")
+        faults = FaultPlan(fail_first={"simulate_ai_call": 1})
+        handle = lab.start_workflow(
+            ExampleWorkflow.run, WorkflowInput("x", "u", faults=faults), id=name
+        )
+        handle.result(timeout=30)
+        panel = widgets.history_browser(handle)
+        assert f"{name}: " in panel.facts_text()
+        assert "activity simulate_ai_call, attempt 1, FAILED" in panel.facts_text()
+        assert panel.query not in panel._top.children
+        nobody = widgets.history_browser(lab.get_workflow_handle("never-there"))
+        assert "&#x27;never-there&#x27; is not at the server" in nobody.notice.value
+    assert panel.closed
+    assert panel.again.disabled
+
+
+def test_bad_files_are_named_and_the_good_ones_shown(tmp_path: Path) -> None:
+    bad = f"{HOSTILE.replace('/', '')}.json"
+    (tmp_path / bad).write_text("no JSON")
+    shutil.copy(DATA / "mixed.json", tmp_path)
+    shutil.copy(DATA / "clean.json", tmp_path)
+    with zipfile.ZipFile(tmp_path.parent / f"{tmp_path.name}.zip", "w") as whole:
+        for file in tmp_path.iterdir():
+            whole.write(file, file.name)
+    for source in (tmp_path, Path(str(whole.filename))):
+        panel = widgets.history_browser(source)
+        assert len(panel.runs.options) == 2
+        assert "1 file cannot be used; the others are shown" in panel.facts_html()
+        assert "<script>a" not in panel.facts_html()
+        assert "<img" not in panel.facts_html()
+        assert f"cannot be used: {source / bad} " in panel.facts_text()
+    panel = widgets.history_browser(tmp_path)
+    panel.runs.value = 1
+    chosen = panel.runs.label
+    (tmp_path / bad).unlink()
+    shutil.copy(DATA / "timeouts.json", tmp_path / "a.json")
+    panel.again.click()
+    assert not panel.bad.value
+    assert (panel.runs.label, len(panel.runs.options)) == (chosen, 3)
+    shutil.rmtree(tmp_path)
+    panel.again.click()
+    assert "press Refresh" in panel.notice.value
+    assert len(panel.runs.options) == 3
+
+
+def test_many_bad_files_are_counted(tmp_path: Path) -> None:
+    shutil.copy(DATA / "mixed.json", tmp_path)
+    for n in range(25):
+        (tmp_path / f"bad-{n:02}.json").write_text("no JSON")
+    panel = widgets.history_browser(tmp_path)
+    assert "25 files cannot be used" in panel.bad.value
+    assert "and 5 more" in panel.bad.value
+    assert "bad-20" not in panel.bad.value
+
+
+def test_a_recorder_is_asked_for_where_none_was_given() -> None:
+    history = made.history("retried", made.Step("call", attempts=3))
+    without = widgets.history_browser(history)
+    assert "2 attempts without times" in without.note.value
+    assert "pass recorder=lab.attempts" in without.note.value
+    given = widgets.history_browser(history, recorder=attempts.read(DATA / "attempts.jsonl"))
+    assert "2 attempts without times" in given.note.value
+    assert "pass recorder=" not in given.note.value
+    assert "the recorder does not know them" in given.note.value
+
+
+def test_pages_that_are_left_leave_no_models_behind() -> None:
+    panel = widgets.history_browser(made.history("long", *["call"] * 60))
+    counts = []
+    for _ in range(3):
+        for page in (2, 1):
+            panel.lane_page.value = page
+        counts.append(len(_instances))
+    assert len(set(counts)) == 1
+
+
+def test_fifty_thousand_events_stay_in_pages() -> None:
+    history = made.history("huge", *["call"] * 16_666)
+    panel = widgets.history_browser(history)
+    assert f"Events (all): 1–{PAGE_EVENTS} of 50,000" in panel.table.value
+    assert panel.event_page.max == 50_000 // PAGE_EVENTS
+    assert panel.lane_page.max == -(-16_667 // PAGE_LANES)
+    for page in (1, panel.lane_page.max // 2, panel.lane_page.max):
+        panel.lane_page.value = page
+        panel.event_page.value = page
+        hits = sum(len(lane.children) - 2 for lane in panel.lanes.children)
+        assert 0 < hits <= PAGE_ITEMS
+        assert len(panel.lanes.children) <= PAGE_LANES
+        assert panel.table.value.count("<tr>") == PAGE_EVENTS + 1
+        assert len(panel.facts_text().splitlines()) <= PAGE_ITEMS + 2
+    panel.event_page.value = panel.event_page.max
+    assert "49,951–50,000 of 50,000" in panel.table.value
+    panel.kind.value = "workflow"
+    assert panel.event_page.value == 1
+    assert "Events (workflow): 2" in panel.table.value
+
+
+def test_a_lane_longer_than_a_page_goes_on_on_the_next() -> None:
+    signals = [made.Signal(HOSTILE)] * (2 * PAGE_ITEMS + 10)
+    panel = widgets.history_browser(made.history("told", *signals))
+    seen = []
+    for page in range(1, panel.lane_page.max + 1):
+        panel.lane_page.value = page
+        counts = [len(lane.children) - 2 for lane in panel.lanes.children]
+        assert sum(counts) <= PAGE_ITEMS
+        seen.append(sum(counts))
+        drawn = "".join(lane.children[1].value for lane in panel.lanes.children)
+        assert drawn.count("<circle") + drawn.count("<rect") == sum(counts)
+        assert "<script>a" not in panel.facts_html()
+    assert sum(seen) == 2 * PAGE_ITEMS + 11
+    panel.lanes.children[-1].children[-1].click()
+    assert f'<td class="num">{2 * PAGE_ITEMS + 11}</td>' in panel.details.value
+
+
+def test_each_backoff_of_a_long_lane_is_drawn_on_one_page() -> None:
+    items = [Item("a", "FAILED", float(n), n + 0.5, 5) for n in range(300)]
+    gaps = [(n + 0.5, n + 1.0) for n in range(300)]
+    parts = [lane for page in pages([Lane("a", items, gaps)]) for lane in page]
+    assert [len(lane.items) for lane in parts] == [120, 120, 60]
+    assert sorted(gap for lane in parts for gap in lane.gaps) == gaps

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -13,26 +11,37 @@ import pandas as pd
 from temporalio.client import WorkflowHistory
 from temporalio.service import RPCError
 
-from projectai_lab import histories, tables
+from projectai_lab import tables
 from projectai_lab._frames import clock_words
 from projectai_lab._words import duration, many
 from projectai_lab.client import LabClient
 from projectai_lab.errors import LabError
+from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.histories import History
 from projectai_lab.widgets import _event_table, _timeline_view
-from projectai_lab.widgets._lanes import Item, lanes, pages
+from projectai_lab.widgets._lanes import Item, Lane, lanes, pages
 from projectai_lab.widgets._look import Html, badge, block, message, table, text
 from projectai_lab.widgets._panel import Panel, style
-
-Choice = tuple[str, Callable[[], History]]
-_WANTED = (
-    "history_browser takes a Lab, a history, a list of histories or the path of saved ones; "
-    "handle.fetch_history() makes a history, histories.save(history, path) a file"
+from projectai_lab.widgets._runs import (
+    Choice,
+    Found,
+    Source,
+    in_words,
+    place_of,
+    source_of,
+    why_not,
 )
+
+_BAD_FILES = 20
 
 
 def history_browser(
-    source: LabClient | WorkflowHistory | Iterable[WorkflowHistory] | str | os.PathLike[str],
+    source: LabClient
+    | LabWorkflowHandle[Any]
+    | WorkflowHistory
+    | Iterable[WorkflowHistory]
+    | str
+    | os.PathLike[str],
     *,
     query: str = "",
     limit: int = 100,
@@ -41,35 +50,42 @@ def history_browser(
     redact: Any = None,
     decode: Callable[..., Any] | None = None,
 ) -> HistoryBrowser:
-    """Browse executions of a Lab, or saved histories, without a server.
+    """Browse executions of a Lab, that of a handle, or saved histories, without a server.
 
-    `query` (a List Filter) and `limit` choose among a Lab's executions. `recorder` defaults to the
-    Lab's attempt log. `allow`, `redact` and `decode` are those of `tables.payloads`. Raises
-    HistoryFileError for what is no history, and ValueError for none at all.
+    `query` (a List Filter) and `limit` choose among a Lab's executions. Of a folder or zip the bad
+    files are named and the others shown. `recorder` defaults to the Lab's attempt log. `allow`,
+    `redact` and `decode` are those of `tables.payloads`. Raises HistoryFileError for what is no
+    history, and ValueError for none at all.
 
     >>> widgets.history_browser(lab, query="WorkflowType = 'ExampleWorkflow'")  # doctest: +SKIP
     """
     hide = {"allow": allow, "redact": redact, "decode": decode}
+    found = source_of(source, limit)
     if recorder is None:
-        recorder = getattr(source, "attempts", None)
-    return HistoryBrowser(source, query, limit, recorder, hide)
+        recorder = getattr(found.connection, "attempts", None)
+    return HistoryBrowser(found, query, recorder, hide)
 
 
 class HistoryBrowser(Panel):
     """The panel that `history_browser` returns."""
 
-    def __init__(
-        self, source: Any, query: str, limit: int, recorder: Any, hide: dict[str, Any]
-    ) -> None:
-        self._source, self._limit, self._recorder, self._hide = source, limit, recorder, hide
-        saved = None if isinstance(source, LabClient) else _saved(source)
-        super().__init__(source if saved is None else None)
-        self._saved = saved or []
+    def __init__(self, source: Source, query: str, recorder: Any, hide: dict[str, Any]) -> None:
+        self._source, self._recorder, self._hide = source, recorder, hide
+        # A saved source that cannot be read is an error of the call.
+        saved = None if source.connection else source.find("")
+        super().__init__(source.connection)
         self._choices: list[Choice] = []
+        self._bad: list[tuple[str, str]] = []
         self._history: History | None = None
+        self._pages: list[list[Lane]] = [[]]
+        self._key: tuple[str, str | None] | None = None
         self._busy = False
         self._make(query)
-        self.refresh()
+        self._query = query
+        if saved:
+            self._offer(saved)
+        else:
+            self.refresh()
 
     def _make(self, query: str) -> None:
         html, button = ipywidgets.HTML, ipywidgets.Button
@@ -77,7 +93,7 @@ class HistoryBrowser(Panel):
         self.query = ipywidgets.Text(query, description="Query", continuous_update=False)
         self.again = button(description="Refresh", tooltip="look for executions again")
         self.runs = ipywidgets.Select(description="Execution", rows=5, layout=wide)
-        self.head, self.axis, self.note = html(), html(), html()
+        self.bad, self.head, self.axis, self.note = html(), html(), html(), html()
         self.lanes = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
         self.lane_page = ipywidgets.BoundedIntText(1, min=1, max=1, description="Lanes, page")
         self.kind = ipywidgets.Dropdown(options=list(_event_table.KINDS), description="Kind")
@@ -85,13 +101,13 @@ class HistoryBrowser(Panel):
         self.table, self.details = html(), html()
         rows = ipywidgets.Layout(flex_flow="row wrap")
         self._top = ipywidgets.HBox([self.query, self.again], layout=rows)
-        if not self._live:
+        if not self._source.asks:
             self._top.children = [self.again]
         sheet = ipywidgets.HTML(f"<style>{_timeline_view.STYLE}</style>")
         sheet.layout.display = "none"
         self.view.children = [
-            *(style(), sheet, self._top, self.runs, self.notice, self.head, self.axis, self.lanes),
-            *(self.lane_page, self.note, self.details),
+            *(style(), sheet, self._top, self.runs, self.bad, self.notice, self.head, self.axis),
+            *(self.lanes, self.lane_page, self.note, self.details),
             *(ipywidgets.HBox([self.kind, self.event_page], layout=rows), self.table),
         ]
         self.again.on_click(lambda _: self.refresh())
@@ -101,61 +117,67 @@ class HistoryBrowser(Panel):
         self.kind.observe(lambda _: self._show_events(first=True), "value")
         self.event_page.observe(lambda _: self._show_events(), "value")
 
-    @property
-    def _live(self) -> bool:
-        return isinstance(self._source, LabClient)
-
     def refresh(self) -> None:
         """Look for executions again, and fetch the chosen one again."""
         try:
-            choices = self._list() if self._live else self._saved
-        except (LabError, RPCError, OSError) as error:
-            self.say_trouble(f"{error}; mend it and press Refresh")
-            return
+            self._offer(self._source.find(self.query.value))
+        except (LabError, RPCError, OSError, ValueError) as error:
+            self.say_trouble(f"{in_words(error)}; mend it and press Refresh")
+
+    def _offer(self, found: Found) -> None:
+        """Offer runs; the chosen one stays chosen, wherever it stands now."""
         with self.lock:
             self._busy = True
-            before, self._choices = self.runs.value, choices
-            self.runs.options = [(label, n) for n, (label, _) in enumerate(choices)]
-            self.runs.value = (
-                before if before is not None and before < len(choices) else 0 if choices else None
-            )
+            choices, at = list(found.choices), self.runs.value
+            chosen = None if at is None else self._choices[at]
+            place = None if chosen is None else place_of(chosen.key, choices, at)
+            if chosen and place is None and self.query.value == self._query:
+                choices, place = [*choices, chosen.left()], len(choices)
+            self._choices, self._bad, self._query = choices, found.bad, self.query.value
+            self.runs.options = [(one.label, n) for n, one in enumerate(choices)]
+            self.runs.value = place if place is not None else 0 if choices else None
+            self.bad.value = block(_bad_files(found.bad)) if found.bad else ""
             self._busy = False
         if choices:
             self._open()
-        else:
-            query = self.query.value
-            self.say_trouble(
-                f"No Workflow Execution {f'matches {query!r}' if query else 'is there yet'}: "
-                "start one with lab.start_workflow(…), or change the query, and press Refresh"
-            )
-
-    def _list(self) -> list[Choice]:
-        lab = self._source
-        return [
-            (
-                f"{run.status.name if run.status else '?'} · {run.id} · {run.workflow_type}",
-                lab.get_workflow_handle(run.id, run_id=run.run_id).fetch_history,
-            )
-            for run in lab.list_workflows(self.query.value, limit=self._limit)
-        ]
+            return
+        self._clear()
+        query = self.query.value
+        self.say_trouble(
+            f"No Workflow Execution {f'matches {query!r}' if query else 'is there yet'}: "
+            "start one with lab.start_workflow(…), or change the query, and press Refresh"
+        )
 
     def _open(self) -> None:
         """Fetch the chosen history and show it."""
         if self.runs.value is None or self.closed or self._busy:
             return
+        chosen = self._choices[self.runs.value]
         try:
-            history = self._choices[self.runs.value][1]()
-            self._take(history)
+            self._take(chosen.fetch())
         except (LabError, RPCError, OSError) as error:
-            notes = " ".join(getattr(error, "__notes__", ()))
-            self.say_trouble(f"{error} {notes}; press Refresh and choose another")
+            # Facts of another run must not stand under this one's name.
+            if chosen.key != self._key:
+                self._clear()
+            self.say_trouble(why_not(error, chosen))
             return
+        self._key = chosen.key
         self.say_trouble(None)
+
+    def _clear(self) -> None:
+        with self.lock:
+            self._history, self._key, self._pages = None, None, [[]]
+            for one in (self.head, self.axis, self.note, self.details, self.table):
+                one.value = ""
+            self._restart(self.lane_page, 1)
+            self._restart(self.event_page, 1)
+            self._show_lanes()
 
     def _take(self, history: History) -> None:
         events = tables.events(history)
         run = tables.executions(history).iloc[0]
-        until, how = _until(history, run, events, self._live)
+        live = self._source.connection is not None
+        until, how = _until(history, run, events, live)
         every, longest = lanes(history, until, self._recorder)
         with self.lock:
             self._history, self._events, self._longest = history, events, longest
@@ -163,7 +185,7 @@ class HistoryBrowser(Panel):
             self.head.value = block(_head(run, events, how))
             self.axis.value = block(_timeline_view.axis_html(longest))
             blind = sum(lane.blind for lane in every)
-            self.note.value = block(_note(blind))
+            self.note.value = block(_note(blind, self._recorder is not None))
             self.details.value = block(message("Choose a bar of the timeline to see its events."))
             self._restart(self.lane_page, len(self._pages))
             self._show_lanes()
@@ -182,8 +204,7 @@ class HistoryBrowser(Panel):
                 for lane in self._pages[self.lane_page.value - 1]
             ]
             for lane in old:
-                for one in (*lane.children, lane):
-                    one.close()
+                _timeline_view.discard(lane)
 
     def _show_events(self, first: bool = False) -> None:
         if self._history is None:
@@ -209,9 +230,9 @@ class HistoryBrowser(Panel):
 
     def facts_html(self) -> Html:
         """Return the list of executions, and of the chosen one timeline, item and events."""
-        parts = [self.notice.value]
+        parts = [self.notice.value, self.bad.value]
         if len(self._choices) > 1:
-            rows = [(label,) for label, _ in self._choices[:20]]
+            rows = [(one.label,) for one in self._choices[:20]]
             title = f"{many(len(self._choices), 'execution')}, the first {len(rows)}"
             parts.append(table(("execution",), rows, caption=title))
         if self._history:
@@ -223,32 +244,13 @@ class HistoryBrowser(Panel):
 
     def facts_text(self) -> str:
         """Return the executions, and the items on the page of the timeline, a line each."""
-        lines = [label for label, _ in self._choices[:20]]
+        lines = [one.label for one in self._choices[:20]]
+        lines += [f"cannot be used: {path} {why}" for path, why in self._bad[:_BAD_FILES]]
         if self._history:
             lines.append(f"{self._history.workflow_id}: {many(len(self._events), 'event')}")
             page = self._pages[self.lane_page.value - 1]
             lines += [_timeline_view.words(item) for lane in page for item in lane.items]
         return "\n".join(lines) or "no execution"
-
-
-def _saved(source: Any) -> list[Choice]:
-    """Return the histories of a source that needs no server."""
-    if isinstance(source, str | os.PathLike):
-        source = histories.load_all(Path(source))
-    elif isinstance(source, WorkflowHistory):
-        source = [source]
-    if not isinstance(source, Iterable):
-        raise TypeError(f"got {type(source).__name__}; {_WANTED}")
-    found = list(source)
-    if wrong := [one for one in found if not isinstance(one, WorkflowHistory)]:
-        raise TypeError(f"got a list with {type(wrong[0]).__name__} in it; {_WANTED}")
-    if not (found := [one for one in found if one.events]):
-        raise ValueError(f"there is no history with events in it; {_WANTED}")
-    return [(one.workflow_id, partial(_ours, one)) for one in found]
-
-
-def _ours(one: WorkflowHistory) -> History:
-    return one if isinstance(one, History) else History(one.workflow_id, one.events)
 
 
 def _until(
@@ -275,11 +277,23 @@ def _head(run: Any, events: pd.DataFrame, how: str) -> Html:
     )
 
 
-def _note(blind: int) -> Html:
+def _note(blind: int, recorded: bool) -> Html:
+    more = (
+        "the recorder does not know them"
+        if recorded
+        else "pass recorder=lab.attempts, or recorder=attempts.read(folder)"
+    )
     why = (
         f" {many(blind, 'attempt')} without times: history keeps the last attempt of an activity "
-        "only (source NA, time_quality unknown); pass recorder=lab.attempts."
+        f"only (source NA, time_quality unknown); {more}."
     )
     return Html(
         f'<div class="dim">{text(_timeline_view.LEGEND)}.{text(why) if blind else ""}</div>'
     )
+
+
+def _bad_files(bad: list[tuple[str, str]]) -> Html:
+    rest = len(bad) - _BAD_FILES
+    rows = bad[:_BAD_FILES] + [(f"and {rest:,} more", "see histories.scan(path)")] * (rest > 0)
+    title = f"{many(len(bad), 'file')} cannot be used; the others are shown"
+    return table(("file", "why"), rows, caption=title)

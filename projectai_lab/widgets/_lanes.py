@@ -75,9 +75,18 @@ def pages(every: list[Lane]) -> list[list[Lane]]:
             if len(part) > room or len(found[-1]) == PAGE_LANES:
                 found.append([])
                 room = PAGE_ITEMS
-            found[-1].append(Lane(lane.label, part, lane.gaps, lane.blind))
+            found[-1].append(_part(lane, at, part))
             room -= len(part)
     return found
+
+
+def _part(lane: Lane, at: int, part: list[Item]) -> Lane:
+    """Return a part of a lane with the backoffs before its own items; those after with the last."""
+    after = lane.items[at - 1].begin if at else float("-inf")
+    last = at + len(part) == len(lane.items)
+    until = float("inf") if last else part[-1].begin
+    gaps = [gap for gap in lane.gaps if after <= gap[0] < until]
+    return Lane(lane.label, part, gaps, lane.blind)
 
 
 def _activities(history: History, zero: Any, now: float, recorder: Any) -> Iterator[Lane]:
