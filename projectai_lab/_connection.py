@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Self, TypeVar
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from projectai_lab._loop import LoopThread
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import LabClosedError
 
+logger = logging.getLogger("projectai_lab")
 T = TypeVar("T")
 
 
@@ -80,7 +82,11 @@ class Connection:
 
     def _say_farewell(self) -> None:
         while self._farewells:
-            self._farewells.popitem()[1]()
+            try:
+                self._farewells.popitem()[1]()
+            except Exception:
+                # Whoever cannot say farewell must not keep the server and the worker alive.
+                logger.warning("what was open did not close cleanly", exc_info=True)
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from temporalio import workflow
 
@@ -114,3 +114,13 @@ class Sleeper:
         """Sleep."""
         await workflow.sleep(seconds)
         return "awake"
+
+
+@workflow.defn
+class Loose:
+    """Takes anything, and what Temporal never sends."""
+
+    @workflow.run
+    async def run(self, value: Any = 1, *more: str, loud: bool = False) -> str:
+        """Tell the type."""
+        return type(value).__name__

@@ -20,7 +20,18 @@ from projectai_lab.errors import LabClosedError, PayloadError, WorkflowDefinitio
 from projectai_lab.lab import Lab
 from projectai_lab.workflows import ExampleWorkflow
 from tests import zoo
-from tests.form_workflows import Colour, Inner, Lies, Notes, Nothing, Order, Orders, Plain, Sleeper
+from tests.form_workflows import (
+    Colour,
+    Inner,
+    Lies,
+    Loose,
+    Notes,
+    Nothing,
+    Order,
+    Orders,
+    Plain,
+    Sleeper,
+)
 from tests.test_faults_of_the_world import kill, restart
 
 submit_form: Any = widgets.submit_form
@@ -339,3 +350,11 @@ def test_the_cause_of_a_failure_is_escaped(lab: Lab) -> None:
         zoo.until(lambda: "FAILED" in form._table.value)
         assert "ApplicationError" in form._table.value
         assert "<script" not in form._table.value
+
+
+def test_a_value_that_only_equals_the_default_is_sent(lab: Lab) -> None:
+    form = submit_form(lab, Loose)
+    assert [one.spec.name for one in form.fields] == ["value"]
+    assert form.arguments() == []
+    form.fields[0].control.value = "true"
+    assert form.arguments() == [True]

@@ -352,3 +352,52 @@ def test_two_classes_of_one_name_are_told_apart() -> None:
     assert names.of(Colour) == "Colour"
     assert names.of(other) == "elsewhere.Colour"
     assert "import elsewhere" in names.imports()
+
+
+@pytest.mark.parametrize(
+    ("hint", "default"),
+    [
+        (bool, None),
+        (Colour, None),
+        (Colour, "red"),
+        (int, "many"),
+        (str, 5),
+        (Literal["a", "b"], "c"),
+        (date, date(2026, 1, 31)),
+        (Any, object()),
+    ],
+)
+def test_a_default_that_nobody_can_type_holds_until_another_is_given(
+    hint: Any, default: Any
+) -> None:
+    field = Leaf(Spec("x", hint, default), lambda: None)
+    assert field.read() is UNSET
+    if field.choices:
+        field.control.value = 1
+        assert field.read() is not UNSET
+        field.control.value = 0
+    else:
+        field.control.value = "{"
+        field.control.value = ""
+    assert field.read() is UNSET
+
+
+def test_an_optional_text_that_is_emptied_is_none_as_its_field_says() -> None:
+    field = Leaf(Spec("x", str | None, "d"), lambda: None)
+    assert field.read() == "d"
+    field.control.value = ""
+    assert field.read() is None
+    assert Leaf(Spec("x", str | None, ""), lambda: None).read() == ""
+
+
+def test_what_is_no_number_of_json_is_no_number_here() -> None:
+    field = Leaf(Spec("x", Any), lambda: None)
+    field.control.value = "NaN"
+    assert field.read() == "NaN"
+    field.control.value = '{"a": NaN}'
+    with pytest.raises(InvalidError, match="NaN is none of JSON's numbers"):
+        field.read()
+    field = Leaf(Spec("x", dict), lambda: None)
+    field.control.value = '{"a": -Infinity}'
+    with pytest.raises(InvalidError, match="-Infinity is none of JSON's numbers"):
+        field.read()

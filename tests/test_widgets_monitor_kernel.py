@@ -103,3 +103,21 @@ def test_one_that_is_closed_leaves_its_last_facts_on_the_page(kernel: Kernel) ->
     kernel.run("b", "looks_on(made[0]); made[0].close()")
     assert kernel.bundles[-1]["text/plain"].endswith(" UTC, stopped")
     assert "UTC, stopped" in kernel.bundles[-1]["text/html"]
+
+
+def test_a_cell_that_is_run_again_leaves_no_widget_behind(kernel: Kernel) -> None:
+    count = "from ipywidgets.widgets import widget; print(len(widget._instances))"
+    browser = "made.append(widgets.history_browser(lab)); made[-1]"
+    for code in (MONITOR, browser):
+        assert kernel.run("d", "made.clear()") == ""
+        kernel.run("a", code)
+        after_one = kernel.run("c", count)
+        kernel.run("a", code)
+        kernel.run("a", code)
+        assert kernel.run("c", count) == after_one
+
+
+def test_a_cell_that_is_run_with_other_code_stops_its_monitor(kernel: Kernel) -> None:
+    kernel.run("a", MONITOR)
+    kernel.run("a", "pass")
+    assert kernel.run("c", "print(made[0].closed)") == "True\n"

@@ -7,6 +7,7 @@ from typing import Any
 
 import ipywidgets
 import pytest
+from IPython.core.events import EventManager
 from temporalio.service import RPCError, RPCStatusCode
 
 from projectai_lab.config import LabConfig
@@ -134,11 +135,11 @@ def test_a_pause_holds_the_looks_back(lab: Lab) -> None:
 
 
 class Shell:
-    """Stands for IPython's shell: which cell runs, for the how-many-th time."""
+    """Stands for IPython's shell: which cell runs, and who is told before one runs."""
 
     def __init__(self) -> None:
-        self.execution_count = 1
         self.cell = "a"
+        self.events = EventManager(self, {"pre_run_cell": lambda info: None})  # type: ignore[arg-type]
 
     def get_parent(self) -> dict[str, Any]:
         """Return the request that runs."""
@@ -154,7 +155,8 @@ def test_the_next_run_of_a_cell_closes_the_panels_of_the_one_before(
     shell.cell = "b"
     elsewhere = Count(lab)
     assert [first.closed, beside.closed] == [False, False]
-    shell.cell, shell.execution_count = "a", 2
+    shell.cell = "a"
+    shell.events.trigger("pre_run_cell", None)
     again = Count(lab)
     closed = [panel.closed for panel in (first, beside, elsewhere, again)]
     assert closed == [True, True, False, False]
@@ -182,3 +184,15 @@ def test_a_table_marks_its_head_and_aligns_numbers() -> None:
     assert '<th scope="col">name</th><th scope="col" class="num">n</th>' in shown
     assert '<td>a</td><td class="num">1</td>' in shown
     assert 'aria-label="two"' in shown
+
+
+def test_a_panel_that_cannot_close_does_not_keep_the_lab_open(
+    config: LabConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise AttributeError("half made")
+
+    with Lab.connect(config) as lab:
+        lab.before_close(fail)
+    assert lab.loop.closed
+    assert "did not close cleanly" in caplog.text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
 from projectai_lab import retries, widgets
@@ -124,3 +127,17 @@ def test_a_lab_that_closes_ends_the_run_and_the_panel(config: LabConfig) -> None
     assert panel._thread
     panel._thread.join(timeout=30)
     assert not panel._thread.is_alive()
+
+
+@pytest.mark.parametrize("bad", [{"fail": math.nan}, {"fail": 2}, {"latency": -1.0}])
+def test_what_no_request_can_have_is_refused_at_once(lab: Lab, bad: Any) -> None:
+    with pytest.raises(ValueError, match=r"out of range|must be 0 or more"):
+        widgets.policy_playground(lab, **bad)
+
+
+def test_a_policy_beyond_the_sliders_is_shown_as_it_is() -> None:
+    policy = RetrySettings(backoff_coefficient=10, maximum_attempts=50)
+    panel = widgets.policy_playground(policy=policy, fail=1.0)
+    shown, _, plan = panel.settings()
+    assert (shown.backoff_coefficient, shown.maximum_attempts) == (10, 50)
+    assert plan.fail_probability == {"simulate_ai_call": 1.0}

@@ -24,7 +24,8 @@ _DONE = {
     "terminate": "was terminated",
     "signal": "was sent the Signal",
 }
-_WIDE = ipywidgets.Layout(width="auto", max_width="100%")
+# A Layout of the module would be shared by all panels, and end with the first.
+_WIDE = {"width": "auto", "max_width": "100%"}
 
 
 @dataclass(frozen=True)

@@ -111,12 +111,13 @@ class Names:
         given = [
             f"{spec.name}={self.expression(getattr(value, spec.name))}"
             for spec in specs_of(cls)
-            if spec.default is UNSET or not _same(getattr(value, spec.name), spec.default)
+            if spec.default is UNSET or not same(getattr(value, spec.name), spec.default)
         ]
         return _call(self.of(cls), given)
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
+    """Return whether two values are equal and of one type: True is not 1."""
     return type(one) is type(other) and bool(one == other)
 
 

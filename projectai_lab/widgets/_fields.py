@@ -19,7 +19,7 @@ from projectai_lab.widgets._specs import Spec
 
 Line = tuple[str, str, str]
 """Name, value as text, problem: a row of a form's facts."""
-_CHOOSE = "(choose)"
+_CHOOSE, _DEFAULT = "(choose)", "(default)"
 
 
 class InvalidError(ValueError):
@@ -70,10 +70,22 @@ class Leaf(Field):
         self.choices = [*start, *none, *self.kind.choices] if self.kind.choices else []
         self.control = self._control()
         self.view.children = [self.control, self.note]
-        if not spec.required:
-            self._show(spec.default)
+        self._untold = not spec.required and not self._show_default()
         self.blame("")
         self.control.observe(lambda _: changed(), "value")
+
+    def _show_default(self) -> bool:
+        """Show the default; return whether it is one that the type can be typed as."""
+        try:
+            self._show(self.spec.default)
+        except (TypeError, ValueError, AttributeError, OverflowError):
+            # Such as None for a bool: it holds until another value is given.
+            if self.choices:
+                self.choices.insert(0, (_DEFAULT, UNSET))
+                self.control.options = [(label, n) for n, (label, _) in enumerate(self.choices)]
+                self.control.value = 0
+            return False
+        return True
 
     def _control(self) -> Any:
         same = {"description": self.spec.name, "style": {"description_width": "10em"}}
@@ -111,12 +123,20 @@ class Leaf(Field):
                 return self._missing()
             return value
         typed: str = self.control.value
-        if not typed and not isinstance(self.spec.default, str):
+        if not typed and self._empty_is_none():
             return self._missing()
         check_size(typed)
         return self.kind.parse(typed)
 
+    def _empty_is_none(self) -> bool:
+        default = self.spec.default
+        return (
+            self._untold or not isinstance(default, str) or (self.kind.optional and default != "")
+        )
+
     def _missing(self) -> Any:
+        if self._untold:
+            return UNSET
         if self.kind.optional:
             return None
         if not self.spec.required:

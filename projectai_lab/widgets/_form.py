@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from projectai_lab.client import LabClient
 from projectai_lab.errors import LabError
 from projectai_lab.handle import LabWorkflowHandle
-from projectai_lab.widgets._code import LONGEST, start_code
+from projectai_lab.widgets._code import LONGEST, same, start_code
 from projectai_lab.widgets._fields import Field, Leaf
 from projectai_lab.widgets._groups import Record, field_of, nested, put_all, read_all
 from projectai_lab.widgets._kinds import shape_of
@@ -121,7 +121,7 @@ class SubmitForm(Panel):
         specs = [one.spec for one in self.fields]
         given = [values.get(one.name, one.default) for one in specs]
         # Positional: what is left out at the end stands at its default there.
-        while given and given[-1] == specs[len(given) - 1].default:
+        while given and same(given[-1], specs[len(given) - 1].default):
             given.pop()
         return given
 

@@ -21,7 +21,7 @@ from projectai_lab.histories import History
 from projectai_lab.widgets import _event_table, _timeline_view
 from projectai_lab.widgets._lanes import Item, Lane, lanes, pages
 from projectai_lab.widgets._look import Html, badge, block, message, table, text
-from projectai_lab.widgets._panel import Panel, style
+from projectai_lab.widgets._panel import Panel, close_widgets, style
 from projectai_lab.widgets._runs import (
     Choice,
     Found,
@@ -204,7 +204,7 @@ class HistoryBrowser(Panel):
                 for lane in self._pages[self.lane_page.value - 1]
             ]
             for lane in old:
-                _timeline_view.discard(lane)
+                close_widgets(lane)
 
     def _show_events(self, first: bool = False) -> None:
         if self._history is None:

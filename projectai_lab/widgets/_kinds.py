@@ -189,7 +189,7 @@ def _instant(typed: str) -> datetime:
 def anything(typed: str) -> Any:
     """Return what JSON says, else the text as it is; ValueError for JSON that is cut off."""
     try:
-        return json.loads(typed)
+        return json.loads(typed, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("not JSON: nested too deep") from None
     except ValueError as error:
@@ -209,6 +209,10 @@ def show_anything(value: Any) -> str:
     return show_json(value)
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is none of JSON's numbers")
+
+
 def taken_as(value: Any) -> str:
     """Return what a text for anything was taken for, where that is no text."""
     if isinstance(value, str):
@@ -220,7 +224,7 @@ def taken_as(value: Any) -> str:
 
 def _json(hint: Any, typed: str) -> Any:
     try:
-        read = json.loads(typed)
+        read = json.loads(typed, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
     try:

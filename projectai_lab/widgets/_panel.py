@@ -40,7 +40,6 @@ class Panel:
         self.notice = ipywidgets.HTML()
         self._connection = connection
         self._shown: list[str] = []
-        self._run = 0
         self._tickers: list[Ticker[Any]] = []
         self._forget = connection.before_close(self.close) if connection else lambda: None
         self._take_over(_cell_id())
@@ -100,7 +99,8 @@ class Panel:
             for widget in _all_of(self.view):
                 if widget.has_trait("disabled"):
                     widget.disabled = True
-            self._publish()
+            if self._shown:
+                self._publish()
 
     def _publish(self) -> None:
         """Show the facts of now wherever the panel was displayed: this is what a page keeps."""
@@ -109,23 +109,17 @@ class Panel:
             front_end.update_display(bundle, display_id=name, raw=True)
 
     def _take_over(self, cell: str | None) -> None:
-        """Close the panels that an earlier run of this cell made."""
-        if not (cell and (shell := get_ipython())):
-            return
-        before = _OF_CELL.setdefault(cell, [])
-        run = shell.execution_count
-        for panel in [one for one in before if one._run != run]:
-            before.remove(panel)
-            panel._dispose()
-        self._run = run
-        before.append(self)
+        """Close with the next run of this cell, whatever that shows."""
+        if cell and (shell := get_ipython()):
+            _OF_CELL.setdefault(cell, []).append(self)
+            # A function that is there already is not registered twice.
+            shell.events.register("pre_run_cell", _before_run)
 
     def _dispose(self) -> None:
         """Close without a trace: the cell that showed it shows something else."""
         self._shown.clear()
         self.close()
-        for widget in _all_of(self.view):
-            widget.close()
+        close_widgets(self.view)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         """Return all forms at once: the front end takes the best that it can draw."""
@@ -145,6 +139,23 @@ class Panel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _before_run(_: Any) -> None:
+    """Close the panels that the earlier run of the cell made."""
+    for panel in _OF_CELL.pop(_cell_id() or "", []):
+        try:
+            panel._dispose()
+        except Exception:
+            logger.warning("a panel did not close cleanly", exc_info=True)
+
+
+def close_widgets(root: Any) -> None:
+    """Close a widget and all that stand in it, with what they look like: each is a comm."""
+    for widget in _all_of(root):
+        for one in (widget, getattr(widget, "layout", None), getattr(widget, "style", None)):
+            if isinstance(one, ipywidgets.Widget):
+                one.close()
 
 
 def attended() -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
 import ipywidgets
 import pandas as pd
+from temporalio.service import RPCError
 
 from projectai_lab import retries, tables
 from projectai_lab.errors import LabError
@@ -47,6 +49,8 @@ def policy_playground(
 
     >>> widgets.policy_playground(lab)                                         # doctest: +SKIP
     """
+    # Refused here: a panel that has nothing to show would be half made.
+    FaultPlan(fail_probability={CALL: fail}, latency=Latency(a=latency))
     start = policy or RetrySettings(initial_interval=0.2, maximum_attempts=5)
     return Playground(lab, start, fail, latency)
 
@@ -75,13 +79,13 @@ class Playground(Panel):
             "maximum_attempts": ipywidgets.IntSlider(
                 policy.maximum_attempts or 20,
                 min=1,
-                max=20,
+                max=max(20, policy.maximum_attempts),
                 description="maximum attempts",
                 style=_WIDE,
                 layout=_ROW,
             ),
             "start_to_close": _number("start-to-close (s)", 10.0),
-            "fail": _slider("probability of failure", fail, 0, 0.95),
+            "fail": _slider("probability of failure", fail, 0, 1),
             "latency": _number("an attempt takes (s)", latency),
         }
         self.requests = ipywidgets.BoundedIntText(20, 1, 500, description="requests", style=_WIDE)
@@ -210,13 +214,16 @@ class Playground(Panel):
 
     def _wait_for(self, handle: Any) -> None:
         while True:
+            if self._stop.is_set():
+                # One that has ended meanwhile is none to stop.
+                with contextlib.suppress(RPCError):
+                    handle.terminate(reason="stopped in the playground")
+                return
             try:
                 handle.result(timeout=0.5)
                 return
             except TimeoutError:
-                if self._stop.is_set():
-                    handle.terminate(reason="stopped in the playground")
-                    return
+                continue
 
     def _done(self, calls: pd.DataFrame) -> None:
         with self.lock:
@@ -248,7 +255,13 @@ def _number(words: str, value: float) -> Any:
 
 def _slider(words: str, value: float, least: float, most: float) -> Any:
     return ipywidgets.FloatSlider(
-        value, min=least, max=most, step=0.05, description=words, style=_WIDE, layout=_ROW
+        value,
+        min=least,
+        max=max(most, value),
+        step=0.05,
+        description=words,
+        style=_WIDE,
+        layout=_ROW,
     )
 
 

@@ -75,9 +75,12 @@ def _parameters(run: Any) -> list[Spec]:
     hints = _hints(run)
     given = list(inspect.signature(run).parameters.values())[1:]
     empty = inspect.Parameter.empty
+    # Temporal passes arguments by position only, and as many as are sent.
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [
         Spec(one.name, hints.get(one.name, Any), UNSET if one.default is empty else one.default)
         for one in given
+        if one.kind in by_position
     ]
 
 

@@ -89,14 +89,6 @@ def lane_buttons(lane: Lane, longest: float, choose: Callable[[Item], None]) -> 
     return ipywidgets.GridBox([name, drawn, *hits], layout=layout)
 
 
-def discard(lane: ipywidgets.GridBox) -> None:
-    """Close a lane and all its models: a closed widget leaves those of layout and style."""
-    for one in (*lane.children, lane):
-        for model in (one, one.layout, getattr(one, "style", None)):
-            if model is not None:
-                model.close()
-
-
 def _plain(html: str) -> str:
     return f'<div class="plab plab-one">{html}</div>'
 
