@@ -130,6 +130,7 @@ def test_the_console_in_jupyterlab(jupyter: tools.Site, chromium: Browser) -> No
     tab.shoot("console-jupyterlab")
     tab.theme("JupyterLab Dark")
     tab.shoot("console-jupyterlab-dark")
+    tab.command("application:toggle-left-area")
     tab.resize(420)
     tab.shoot("console-jupyterlab-narrow")
     assert tab.errors == []

@@ -39,7 +39,23 @@ def test_notebook_runs_and_leaves_a_report(notebook: Path, tmp_path: Path) -> No
     assert done.html
     page = done.html.read_text()
     assert "data:image/png" in page, "a notebook without a picture"
-    assert "Traceback" not in page
+    assert "Traceback (most recent call last)" not in page
+
+
+def test_the_console_shows_the_same_facts_on_its_page_as_live(tmp_path: Path) -> None:
+    notebook = FOLDER / "90_console.ipynb"
+    done = notebooks.run(
+        notebook, parameters=parameters(notebook, tmp_path), output=tmp_path / notebook.name
+    )
+    assert done.html
+    page = done.html.read_text()
+    # Form, monitor and explorer tell of the one run; the injected failure is an attempt.
+    assert page.count("console-1") >= 3
+    assert page.count("COMPLETED</span>") >= 3
+    assert "simulate_ai_call" in page
+    assert "planned schedule" in page
+    widgets = nbformat.read(tmp_path / notebook.name, 4).metadata["widgets"]
+    assert widgets["application/vnd.jupyter.widget-state+json"]["state"]
 
 
 @pytest.mark.parametrize("name", ["04_history_at_scale", "05_compare_and_mine"])

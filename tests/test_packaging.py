@@ -270,4 +270,5 @@ def test_ci_runs_make_test_and_passes_its_exit_code_on() -> None:
     assert text.startswith("#!/usr/bin/env bash\n")
     assert "set -euo pipefail" in text
     assert text.rstrip().splitlines()[-1] == "exec make test"
+    assert "packages+=(chromium fonts-dejavu)" in text
     assert subprocess.run(["bash", "-n", str(script)]).returncode == 0

@@ -12,9 +12,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 import projectai_lab
-from projectai_lab import tables
+from projectai_lab import Lab, tables
 from projectai_lab.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -119,6 +120,29 @@ def test_a_load_is_put_on_a_lab_as_written(capsys: pytest.CaptureFixture[str]) -
     assert (users["status"] == "COMPLETED").all()
     assert {"intended_s", "sent_s", "done_s", "latency_s", "status"} <= set(users.columns)
     plt.close("all")
+
+
+def test_forms_and_live_views_are_made_as_written() -> None:
+    (example,) = code(section("Forms and live views"))
+    notebook: dict[str, Any] = {}
+    exec(compile(example, "README", "exec"), notebook)
+    assert "COMPLETED" in notebook["form"].facts_text()
+
+
+def test_the_cell_of_a_workflow_runs_as_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    (example,) = re.findall(r"```text\n(.*?)```", section("Workflows in cells"), re.DOTALL)
+    load, _, cell = example.partition("\n\n")
+    magic, _, body = cell.partition("\n")
+    assert (load, magic) == ("%load_ext projectai_lab", "%%workflow reviewing")
+    shell = InteractiveShell()
+    with Lab.start_local() as lab:
+        shell.user_ns["lab"] = lab
+        shell.run_line_magic("load_ext", "projectai_lab")
+        shell.run_cell_magic("workflow", "reviewing", body)
+        assert lab.execute_workflow("Review", "good", timeout=30) == "GOOD"
 
 
 def test_the_experiment_runs_as_written(
