@@ -81,7 +81,8 @@ def _stored(
     lab: Lab, workflow_type: str, stored: str
 ) -> tuple[list[WorkflowHistory], tuple[str, ...]]:
     """Return this Task Queue's runs to replay, and the Workflow Ids of those that are open."""
-    query = f"WorkflowType = '{workflow_type}' AND TaskQueue = '{lab.task_queue}'"
+    named, queue = (one.replace("'", "''") for one in (workflow_type, lab.task_queue))
+    query = f"WorkflowType = '{named}' AND TaskQueue = '{queue}'"
     found = lab.list_workflows(f"{query} AND ExecutionStatus = 'Running'")
     open_runs = tuple(run.id for run in found)
     if stored == "none":
