@@ -499,3 +499,13 @@ def test_a_type_with_a_quote_in_its_name_is_looked_for(run: Run, lab: Lab) -> No
 def test_a_name_that_is_too_long_for_a_file_is_refused(run: Run) -> None:
     with pytest.raises(CellError, match="takes a name such as"):
         run(greet(), "x" * 101)
+
+
+def test_the_mend_of_what_failed_is_told_that_no_run_fails_by_force(run: Run, lab: Lab) -> None:
+    run(greet("raise ValueError(name)"))
+    with pytest.raises(WorkflowFailureError):
+        lab.execute_workflow("Greet", "Ada", timeout=30)
+    with pytest.raises(CellError, match="after which no run fails, for those that part with it"):
+        run(greet())
+    run(greet(), "greet --force")
+    assert lab.execute_workflow("Greet", "Ada", timeout=30) == "hello Ada"
