@@ -426,6 +426,10 @@ def test_what_was_replayed_well_is_not_replayed_again(
     "fine",
     [
         "import os.path\nos.path.join('a', 'b')",
+        "class A:\n    where = __module__, __qualname__",
+        "print(__package__, __loader__)",
+        "def f(v):\n    match v:\n        case {'a': a, **rest}:\n            return a, rest",
+        "a = [(y := i) for i in range(3)]\ndef f():\n    return y",
         "def f():\n    return g()\ndef g():\n    return [i for i in range(3)]",
         "class A:\n    x = 1\n    def f(self):\n        return __name__, self.x, A",
         "def f():\n    global late\n    late = 1\ndef g():\n    return late",
@@ -442,3 +446,66 @@ def test_a_cell_that_has_all_its_names_is_fine(fine: str) -> None:
 def test_the_store_knows_no_build_of_elsewhere() -> None:
     assert _store.modules_of("nobody") is None
     assert _store.text_of("lab_cell_nobody_0") is None
+
+
+TAKES = """
+from __future__ import annotations
+from dataclasses import dataclass
+from enum import StrEnum
+from temporalio import workflow
+
+@dataclass
+class Order:
+    kind: Kind
+    items: list[Item]
+
+@dataclass
+class Item:
+    count: int
+
+class Kind(StrEnum):
+    SMALL = "small"
+
+def _hidden() -> None: ...
+
+@workflow.defn
+class Take:
+    @workflow.run
+    async def run(self, order: Order) -> int:
+        match order:
+            case Order(kind=Kind.SMALL, items=[Item(count=count)]):
+                return count
+        raise TypeError(order)
+"""
+
+
+def test_the_notebook_gets_the_classes_that_the_workflow_takes(
+    run: Run, shell: InteractiveShell, lab: Lab
+) -> None:
+    run(TAKES, "take")
+    names = shell.user_ns
+    order = names["Order"](names["Kind"].SMALL, [names["Item"](3)])
+    assert lab.execute_workflow(names["Take"].run, order, timeout=30) == 3
+    assert "_hidden" not in names
+
+
+def test_a_type_with_a_quote_in_its_name_is_looked_for(run: Run, lab: Lab) -> None:
+    text = greet().replace("@workflow.defn", '@workflow.defn(name="it\'s")')
+    run(text)
+    lab.execute_workflow("it's", "Ada", timeout=30)
+    assert run(f"{text}x = 2\n").replayed == 1
+
+
+def test_a_name_that_is_too_long_for_a_file_is_refused(run: Run) -> None:
+    with pytest.raises(CellError, match="takes a name such as"):
+        run(greet(), "x" * 101)
+
+
+def test_the_mend_of_what_failed_is_told_that_no_run_fails_by_force(run: Run, lab: Lab) -> None:
+    run(greet("raise ValueError(name)"))
+    with pytest.raises(WorkflowFailureError):
+        lab.execute_workflow("Greet", "Ada", timeout=30)
+    with pytest.raises(CellError, match="after which no run fails, for those that part with it"):
+        run(greet())
+    run(greet(), "greet --force")
+    assert lab.execute_workflow("Greet", "Ada", timeout=30) == "hello Ada"

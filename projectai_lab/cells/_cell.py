@@ -43,9 +43,16 @@ class Cell:
 
     @property
     def defined(self) -> dict[str, Any]:
-        """The workflow and the activities, by their Python names."""
+        """What the notebook gets: the workflow, the activities, and the cell's other classes and
+        functions without an underscore, such as the dataclass that the workflow takes."""
+        module = sys.modules[self.module]
         things: tuple[Any, ...] = (*self.workflows.values(), *self.activities.values())
-        return {thing.__name__: thing for thing in things}
+        others = {
+            name: thing
+            for name, thing in vars(module).items()
+            if not name.startswith("_") and _is_own(thing, module)
+        }
+        return others | {thing.__name__: thing for thing in things}
 
     def with_outcome(self, **outcome: Any) -> Cell:
         """Return the cell with what came of its registration."""
@@ -81,7 +88,7 @@ def make(kind: str, name: str, body: str, notebook: Mapping[str, Any]) -> Cell:
 
     Raises SyntaxError with the cell's own line numbers, `CellError` for all else.
     """
-    if not name.isidentifier() or keyword.iskeyword(name) or not name.isascii():
+    if not name.isidentifier() or keyword.iskeyword(name) or not name.isascii() or len(name) > 100:
         raise CellError(f"%%{kind} takes a name such as `greet`, got {name!r}")
     # The first line stands for the magic's, so that lines are counted as the notebook does.
     text = f"# %%{kind} {name}\n{body}"

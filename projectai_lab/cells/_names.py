@@ -21,7 +21,11 @@ _KNOWN = {
     "RetryPolicy": "from temporalio.common import RetryPolicy",
     "ApplicationError": "from temporalio.exceptions import ApplicationError",
 }
-_OF_A_MODULE = {"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__annotations__"}
+_OF_A_MODULE = {
+    *("__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__annotations__"),
+    *("__cached__", "__package__", "__loader__"),
+}
+_OF_A_CLASS = {"__qualname__", "__module__"}
 
 
 def check_names(text: str, notebook: Mapping[str, Any]) -> None:
@@ -57,6 +61,7 @@ def _missing(text: str) -> Iterator[str]:
             name = symbol.get_name()
             outside = symbol.is_global() or (table is top and not symbol.is_local())
             known = name in own or hasattr(builtins, name) or name in _OF_A_MODULE
+            known |= table.get_type() == "class" and name in _OF_A_CLASS
             if symbol.is_referenced() and outside and not known:
                 yield name
 

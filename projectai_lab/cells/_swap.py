@@ -51,9 +51,9 @@ def register(
         runs, open_runs = _stored(lab, workflow_type, stored)
         diverged = _diverging(runs, code, running.get(workflow_type))
         if len(diverged) and not force and not check:
-            raise _refusal(workflow_type, diverged)
+            raise _refusal(workflow_type, diverged, open_runs)
         ids = tuple(diverged.workflow_id)
-        refused = str(_refusal(workflow_type, diverged)) if ids and check else ""
+        refused = str(_refusal(workflow_type, diverged, open_runs)) if ids and check else ""
         cell = cell.with_outcome(
             replayed=len(runs) - len(ids), open_runs=open_runs, diverged=ids, refused=refused
         )
@@ -81,7 +81,8 @@ def _stored(
     lab: Lab, workflow_type: str, stored: str
 ) -> tuple[list[WorkflowHistory], tuple[str, ...]]:
     """Return this Task Queue's runs to replay, and the Workflow Ids of those that are open."""
-    query = f"WorkflowType = '{workflow_type}' AND TaskQueue = '{lab.task_queue}'"
+    named, queue = (one.replace("'", "''") for one in (workflow_type, lab.task_queue))
+    query = f"WorkflowType = '{named}' AND TaskQueue = '{queue}'"
     found = lab.list_workflows(f"{query} AND ExecutionStatus = 'Running'")
     open_runs = tuple(run.id for run in found)
     if stored == "none":
@@ -122,8 +123,13 @@ def _key(run: WorkflowHistory, code: type) -> tuple[str, int, str]:
     return run.run_id, len(run.events), code.__module__
 
 
-def _refusal(workflow_type: str, diverged: pd.DataFrame) -> CellError:
+def _refusal(workflow_type: str, diverged: pd.DataFrame, open_runs: tuple[str, ...]) -> CellError:
     first = diverged.iloc[0]
+    after = (
+        "open runs of the old way fail"
+        if {*diverged.workflow_id} & {*open_runs}
+        else "no run fails, for those that part with it are closed"
+    )
     more = f" ({len(diverged) - 1} more runs part with it too)" if len(diverged) > 1 else ""
     return CellError(
         f"{workflow_type} as it stands in this cell does not do what run "
@@ -131,7 +137,7 @@ def _refusal(workflow_type: str, diverged: pd.DataFrame) -> CellError:
         f"{first.event_id}, {first.event_type}: {first.message}\n"
         "The worker goes on with the code of before. Put the change behind "
         'workflow.patched("…"), so that old runs keep the old way; or add --force to the '
-        "cell's first line, after which open runs of the old way fail",
+        f"cell's first line, after which {after}",
         workflow_id=first.workflow_id,
         event_id=int(first.event_id),
         event_type=first.event_type,
