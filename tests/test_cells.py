@@ -79,6 +79,20 @@ def greet(line: str = "pass", source: str = GREET) -> str:
     return textwrap.dedent(source).replace("LINE", line)
 
 
+def greeted(lab: Lab, id: str | None = None) -> None:
+    """Run `Greet` and wait until the server lists it, so that the next edit is replayed with it."""
+    handle = lab.start_workflow("Greet", "Ada", id=id)
+    handle.result(timeout=30)
+    listed(lab, f"WorkflowId = '{handle.id}'")
+
+
+def listed(lab: Lab, condition: str = "") -> None:
+    """Wait until the server lists an ended run, of the Lab's own Task Queue unless told."""
+    which = condition or f"TaskQueue = '{lab.task_queue}'"
+    ended = f"{which} AND ExecutionStatus != 'Running'"
+    zoo.until(lambda: lab.count_workflows(ended).count)
+
+
 @pytest.fixture(autouse=True)
 def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep cells in a folder of the test's own."""
@@ -138,10 +152,10 @@ def test_an_inserted_sleep_is_refused_and_the_event_named(
 ) -> None:
     run(greet())
     ran = new_id("greet")
-    lab.execute_workflow("Greet", "Ada", id=ran, timeout=30)
+    greeted(lab, ran)
     worker = lab.worker
     with pytest.raises(CellError) as refused:
-        zoo.until(lambda: run(greet(SLEEP)))
+        run(greet(SLEEP))
     told = str(refused.value)
     assert f"does not do what run {ran!r} did" in told
     assert "does not follow is 5, ACTIVITY_TASK_SCHEDULED" in told
@@ -156,8 +170,7 @@ def test_a_check_says_what_would_come_of_it_and_changes_nothing(
     run: Run, shell: InteractiveShell, lab: Lab
 ) -> None:
     run(greet())
-    lab.execute_workflow("Greet", "Ada", timeout=30)
-    zoo.until(lambda: lab.count_workflows(f"TaskQueue = '{lab.task_queue}'").count)
+    greeted(lab)
     worker, code = lab.worker, shell.user_ns["Greet"]
     checked = run(greet(SLEEP), "greet --check")
     assert "does not follow is 5, ACTIVITY_TASK_SCHEDULED" in checked.refused
@@ -170,8 +183,7 @@ def test_a_check_says_what_would_come_of_it_and_changes_nothing(
 
 def test_an_edit_of_comments_passes_and_so_does_a_patch(run: Run, lab: Lab) -> None:
     run(greet())
-    lab.execute_workflow("Greet", "Ada", timeout=30)
-    zoo.until(lambda: lab.count_workflows(f"TaskQueue = '{lab.task_queue}'").count)
+    greeted(lab)
     assert run(greet("pass  # of comments only")).replayed >= 1
     assert run(greet(PATCHED)).replayed >= 1
     assert lab.execute_workflow("Greet", "Bob", timeout=30) == "hello Bob"
@@ -182,7 +194,7 @@ def test_force_swaps_and_names_what_parts_and_the_next_edit_is_free_of_it(
 ) -> None:
     run(greet())
     ran = new_id("greet")
-    lab.execute_workflow("Greet", "Ada", id=ran, timeout=30)
+    greeted(lab, ran)
     forced = run(greet(SLEEP), "greet --force")
     assert ran in forced.diverged
     assert f"diverged {ran}" in repr(forced)
@@ -207,7 +219,7 @@ def test_a_run_that_failed_by_its_own_code_is_no_reason_to_refuse(run: Run, lab:
     run(greet("raise ValueError('no ' + name)"))
     with pytest.raises(WorkflowFailureError):
         lab.execute_workflow("Greet", "Ada", timeout=30)
-    zoo.until(lambda: lab.count_workflows(f"TaskQueue = '{lab.task_queue}'").count)
+    listed(lab)
     assert run(greet("raise ValueError('no ' + name)  # comment")).replayed == 1
 
 
@@ -408,7 +420,7 @@ def test_what_was_replayed_well_is_not_replayed_again(
     run: Run, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(greet())
-    lab.execute_workflow("Greet", "Ada", timeout=30)
+    greeted(lab)
     run(greet("x = 3"))
     counts: list[int] = []
 
@@ -493,6 +505,7 @@ def test_a_type_with_a_quote_in_its_name_is_looked_for(run: Run, lab: Lab) -> No
     text = greet().replace("@workflow.defn", '@workflow.defn(name="it\'s")')
     run(text)
     lab.execute_workflow("it's", "Ada", timeout=30)
+    listed(lab)
     assert run(f"{text}x = 2\n").replayed == 1
 
 
@@ -505,6 +518,7 @@ def test_the_mend_of_what_failed_is_told_that_no_run_fails_by_force(run: Run, la
     run(greet("raise ValueError(name)"))
     with pytest.raises(WorkflowFailureError):
         lab.execute_workflow("Greet", "Ada", timeout=30)
+    listed(lab)
     with pytest.raises(CellError, match="after which no run fails, for those that part with it"):
         run(greet())
     run(greet(), "greet --force")
