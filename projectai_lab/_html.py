@@ -23,6 +23,11 @@ ACCENTS = {
 }
 
 
+def accent(status: str) -> str:
+    """Return the colour of a status; that of all others where it has none of its own."""
+    return ACCENTS.get(status, "#56B4E9")
+
+
 def link(url: str, text: str | None = None) -> str:
     """Return an escaped link that opens beside the notebook; only http(s) becomes a link."""
     shown = escape(text or url)
@@ -41,7 +46,7 @@ def card(
         if value is not None
     )
     web_ui = f"<div>{link(url, 'open in the Web UI')}</div>" if url else ""
-    style = _CARD.format(accent=ACCENTS.get(status, "#56B4E9"))
+    style = _CARD.format(accent=accent(status))
     return (
         f'<div style="{style}"><strong>{escape(title)}</strong>'
         f'<table style="margin:.2em 0;border:0">{rows}</table>{web_ui}</div>'

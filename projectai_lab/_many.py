@@ -21,7 +21,6 @@ from projectai_lab.handle import LabWorkflowHandle
 
 AT_ONCE = 100
 """A server answers only some hundreds of waiting calls at a time."""
-_SAY_AGAIN_AFTER_S = 30.0
 
 
 def results(
@@ -82,7 +81,7 @@ class Waiting:
         def on_trouble(trouble: Trouble) -> None:
             # A hundred runs without a worker have one trouble.
             if time.monotonic() > self._quiet_until[trouble.kind]:
-                self._quiet_until[trouble.kind] = time.monotonic() + _SAY_AGAIN_AFTER_S
+                self._quiet_until[trouble.kind] = time.monotonic() + _waits.SAY_AGAIN_AFTER_S
                 say(f"{handle.id}: {trouble.line}")
 
         waited_s = time.monotonic() - self._began

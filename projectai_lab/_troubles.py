@@ -17,6 +17,7 @@ from temporalio.api.enums.v1 import (
     TaskQueueType,
     WorkerStatus,
 )
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.worker.v1 import WorkerHeartbeat
 from temporalio.api.workflow.v1 import PendingActivityInfo
@@ -233,13 +234,17 @@ async def _last_task_failure(client: Client, handle: WorkflowHandle[Any, Any]) -
 def retry_line(pending: PendingActivityInfo) -> str:
     """Return which attempt an activity is at and what its last one met."""
     limit = f" of {pending.maximum_attempts}" if pending.maximum_attempts else ", no limit"
-    failure = pending.last_failure
-    timed_out = failure.HasField("timeout_failure_info")
-    kind = "timeout" if timed_out else failure.application_failure_info.type or "failure"
     return (
         f"activity {pending.activity_type.name} is retrying (attempt {pending.attempt}{limit}); "
-        f"last failure: {kind}: {failure.message}"
+        f"last failure: {failure_in_words(pending.last_failure)}"
     )
+
+
+def failure_in_words(failure: Failure) -> str:
+    """Return the kind of an activity's failure and its message."""
+    timed_out = failure.HasField("timeout_failure_info")
+    kind = "timeout" if timed_out else failure.application_failure_info.type or "failure"
+    return f"{kind}: {failure.message}"
 
 
 def _used_up(raw: DescribeWorkflowExecutionResponse) -> int:

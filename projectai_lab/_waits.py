@@ -18,7 +18,7 @@ from projectai_lab.errors import NoWorkerError, WorkflowTimeoutError
 T = TypeVar("T")
 
 LOOK_EVERY_S = 1.0
-_SAY_AGAIN_AFTER_S = 30.0
+SAY_AGAIN_AFTER_S = 30.0
 # A retry is the policy at work; it is worth a line only when it drags on.
 _RETRYING_AFTER_S = 2.5
 # A live worker may need two seconds to be back after its server was.
@@ -50,7 +50,7 @@ async def result(
                 return waiting.result()
             trouble = await watch.look() if time.monotonic() < deadline else None
             if trouble and time.monotonic() > quiet_until[trouble.kind]:
-                quiet_until[trouble.kind] = time.monotonic() + _SAY_AGAIN_AFTER_S
+                quiet_until[trouble.kind] = time.monotonic() + SAY_AGAIN_AFTER_S
                 on_trouble(trouble)
         trouble = watch.last or await watch.look(patience_s=0)
         # Of a run that has ended, the result is on its way.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -56,25 +57,25 @@ def chromium() -> Iterator[Browser]:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tools.Site]:
-    """Return a JupyterLab that serves the notebooks of these tests."""
-    folder = tmp_path_factory.mktemp("jupyterlab")
+def with_notebooks(folder: Path) -> Path:
+    """Put the notebooks of these tests into a folder that is to be served; return the folder."""
     (folder / "notebooks").mkdir()
     (folder / "notebooks" / "small.ipynb").write_text(tools.notebook([SMALL]))
     shutil.copy(CONSOLE, folder / "notebooks")
-    with tools.jupyterlab(folder) as site:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tools.Site]:
+    """Return a JupyterLab that serves the notebooks of these tests."""
+    with tools.jupyterlab(with_notebooks(tmp_path_factory.mktemp("jupyterlab"))) as site:
         yield site
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tools.Site]:
     """Return a Voilà that serves the same."""
-    folder = tmp_path_factory.mktemp("voila")
-    (folder / "notebooks").mkdir()
-    (folder / "notebooks" / "small.ipynb").write_text(tools.notebook([SMALL]))
-    shutil.copy(CONSOLE, folder / "notebooks")
-    with tools.voila(folder) as site:
+    with tools.voila(with_notebooks(tmp_path_factory.mktemp("voila"))) as site:
         yield site
 
 

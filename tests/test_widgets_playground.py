@@ -11,6 +11,7 @@ from projectai_lab import retries, widgets
 from projectai_lab.config import LabConfig
 from projectai_lab.lab import Lab
 from projectai_lab.models import FaultPlan, Latency, RetrySettings
+from projectai_lab.widgets import _panel
 from projectai_lab.widgets._playground import CALL, Playground
 from tests import zoo
 
@@ -76,17 +77,9 @@ def test_a_value_that_cannot_be_is_told_and_the_last_good_facts_stay(
 
 
 def test_without_a_lab_there_is_nothing_to_run(alone: Playground) -> None:
-    assert alone.run_button not in zoo_widgets(alone)
+    assert alone.run_button not in _panel._all_of(alone.view)
     alone.run()
     assert alone.real is None
-
-
-def zoo_widgets(panel: Playground) -> list[object]:
-    """Return all widgets of a panel."""
-    found: list[object] = [panel.view]
-    for widget in found:
-        found += getattr(widget, "children", ())
-    return found
 
 
 def test_a_real_run_lies_over_the_simulation(lab: Lab) -> None:

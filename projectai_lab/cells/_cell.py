@@ -25,7 +25,6 @@ class Cell:
 
     name: str
     module: str
-    text: str
     workflows: dict[str, type]
     activities: dict[str, Callable[..., Any]]
     replayed: int = 0
@@ -94,17 +93,17 @@ def make(kind: str, name: str, body: str, notebook: Mapping[str, Any]) -> Cell:
     text = f"# %%{kind} {name}\n{body}"
     compile(text, f"<%%{kind} {name}>", "exec")
     check_names(text, notebook)
-    module = _import(_store.keep(name, text), kind)
+    module = _import(_store.keep(name, text))
     things = [thing for thing in vars(module).values() if _is_own(thing, module)]
     spec = WorkerSpec.of(
         [one for one in things if hasattr(one, "__temporal_workflow_definition")],
         [one for one in things if hasattr(one, "__temporal_activity_definition")],
     )
     _check_count(kind, spec)
-    return Cell(name, module.__name__, text, spec.workflows, spec.activities)
+    return Cell(name, module.__name__, spec.workflows, spec.activities)
 
 
-def _import(name: str, kind: str) -> ModuleType:
+def _import(name: str) -> ModuleType:
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)

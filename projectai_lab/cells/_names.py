@@ -33,17 +33,16 @@ def check_names(text: str, notebook: Mapping[str, Any]) -> None:
 
     `notebook` holds the notebook's own names. Nothing is run.
     """
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        of = node.module if isinstance(node, ast.ImportFrom) else None
-        names = [name.name for name in node.names] if isinstance(node, ast.Import) else [of]
-        if "__main__" in names:
-            raise CellError(
-                "the cell imports from __main__, which is the notebook: a workflow's module cannot "
-                "see it; define what it needs in this cell, or in a file that it imports"
-            )
-        if of and any(name.name == "*" for name in node.names):  # type: ignore[attr-defined]
-            return
+    nodes = list(ast.walk(ast.parse(text)))
+    whole = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    parts = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    if "__main__" in whole | {node.module for node in parts}:
+        raise CellError(
+            "the cell imports from __main__, which is the notebook: a workflow's module cannot "
+            "see it; define what it needs in this cell, or in a file that it imports"
+        )
+    if any(name.name == "*" for node in parts for name in node.names):
+        return
     if missing := list(dict.fromkeys(_missing(text))):
         lines = [_line(name, notebook) for name in missing]
         raise CellError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from projectai_lab.client import LabClient
 from projectai_lab.errors import LabError
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.widgets._executions import Row
+from projectai_lab.widgets._kinds import strict_json
 from projectai_lab.widgets._look import message
 
 _NOBODY = ("choose one …", None)
@@ -163,15 +163,11 @@ def _arguments(written: str) -> tuple[Any, ...]:
     if not written.strip():
         return ()
     try:
-        return (json.loads(written, parse_constant=_refuse),)
+        return (strict_json(written),)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f'Argument: not JSON ({error}); text needs quotes, such as "stop"; nothing was sent'
         ) from error
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is none of JSON's numbers")
 
 
 def _show(widget: Any, visible: bool) -> None:

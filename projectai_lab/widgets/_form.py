@@ -28,10 +28,6 @@ _LOOK_EVERY_S = 0.5
 _DOUBLE_CLICK_S = 1.0
 _QUEUED_S = 0.2
 _LEFT = "<style>.projectai-lab .widget-inline-hbox .widget-label{text-align:left}</style>"
-# Stronger than a page's own sheet; a long result must not press the other columns to letters.
-_TABLES = Html(
-    "<style>.plab .form th,.plab .form td{text-align:left;overflow-wrap:break-word}</style>"
-)
 _IN_USE = "choose another Workflow Id, or leave it empty to have one made"
 _GONE = (
     "This form is closed and keeps its input: run this cell again for another, after Lab.open() "
@@ -73,7 +69,7 @@ class SubmitForm(Panel):
         self._message, self._code = ipywidgets.HTML(), ipywidgets.HTML()
         self._table = ipywidgets.HTML()
         own = [self.workflow_id.view, self.task_queue.view]
-        parts = [style(), ipywidgets.HTML(_LEFT + _TABLES), ipywidgets.HTML(block(self._head()))]
+        parts = [style(), ipywidgets.HTML(_LEFT), ipywidgets.HTML(block(self._head()))]
         parts += [one.view for one in self.fields] + own + [self.button, self._message, self.notice]
         self.view.children = [*parts, self._code, self._table]
         self._changed()
@@ -230,7 +226,7 @@ class SubmitForm(Panel):
         return Html(f"<pre><code>{text(code)}</code></pre>")
 
     def _show_rows(self) -> None:
-        shown = block(_in_form(self._rows.html())) if self._rows.all else ""
+        shown = block(self._rows.html()) if self._rows.all else ""
         if self._table.value != shown:
             self._table.value = shown
         if not self._busy and time.monotonic() > self._quiet_until:
@@ -250,8 +246,7 @@ class SubmitForm(Panel):
         """Return the fields with their values, the code and the rows."""
         rows = [[name, value, problem] for name, value, problem in self._lines()]
         fields = table(["field", "value", "problem"], rows, caption="input")
-        parts = [self._head(), _in_form(fields), self._said, self._code_html()]
-        return block(_TABLES, *parts, _in_form(self._rows.html()))
+        return block(self._head(), fields, self._said, self._code_html(), self._rows.html())
 
     def facts_text(self) -> str:
         """Return the same as text."""
@@ -261,10 +256,6 @@ class SubmitForm(Panel):
         except ValueError as error:
             code = f"no code yet: {error}"
         return "\n".join([self._started.name, *fields, code, self._rows.text()]).rstrip()
-
-
-def _in_form(shown: Html) -> Html:
-    return Html(f'<div class="form">{shown}</div>')
 
 
 def _why(error: Exception) -> str:

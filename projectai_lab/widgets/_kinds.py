@@ -189,7 +189,7 @@ def _instant(typed: str) -> datetime:
 def anything(typed: str) -> Any:
     """Return what JSON says, else the text as it is; ValueError for JSON that is cut off."""
     try:
-        return json.loads(typed, parse_constant=_no_constant)
+        return strict_json(typed)
     except RecursionError:
         raise ValueError("not JSON: nested too deep") from None
     except ValueError as error:
@@ -209,6 +209,11 @@ def show_anything(value: Any) -> str:
     return show_json(value)
 
 
+def strict_json(typed: str) -> Any:
+    """Return what JSON says; ValueError for NaN and Infinity too, which Python would take."""
+    return json.loads(typed, parse_constant=_no_constant)
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is none of JSON's numbers")
 
@@ -224,7 +229,7 @@ def taken_as(value: Any) -> str:
 
 def _json(hint: Any, typed: str) -> Any:
     try:
-        read = json.loads(typed, parse_constant=_no_constant)
+        read = strict_json(typed)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
     try:

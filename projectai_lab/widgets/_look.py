@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from projectai_lab._html import accent
+
 # The colours of the notebook's theme where there is one, so that both of JupyterLab's are served;
 # the fallbacks are for pages without a theme (nbconvert, Voilà's plain one, a saved report).
 STYLE = """
@@ -27,17 +29,6 @@ vertical-align:top;max-width:40em;overflow-wrap:break-word}
 margin-right:.4em;background:var(--dot)}
 """
 
-# A dot of colour beside the word: nobody has to tell a status by its colour.
-_DOTS = {
-    "RUNNING": "#0072B2",
-    "COMPLETED": "#009E73",
-    "FAILED": "#D55E00",
-    "TERMINATED": "#D55E00",
-    "TIMED_OUT": "#E69F00",
-    "CANCELED": "#999999",
-    "CONTINUED_AS_NEW": "#56B4E9",
-}
-
 
 class Html(str):
     """Text that is HTML already; all other text is escaped where it is shown."""
@@ -56,10 +47,8 @@ def block(*parts: object) -> Html:
 
 
 def badge(status: str) -> Html:
-    """Return a status as a word with a dot of its colour."""
-    return Html(
-        f'<span class="badge" style="--dot:{_DOTS.get(status, "#56B4E9")}">{escape(status)}</span>'
-    )
+    """Return a status as a word with a dot of its colour: nobody has to tell it by that alone."""
+    return Html(f'<span class="badge" style="--dot:{accent(status)}">{escape(status)}</span>')
 
 
 def message(words: object, kind: str = "note") -> Html:

@@ -31,7 +31,6 @@ _STYLE = """<style>
 .plab .plab-runs th,.plab .plab-runs td{overflow-wrap:normal}
 .plab .plab-runs td:first-child,.plab .plab-runs td:last-child{overflow-wrap:anywhere;
 min-width:12em}
-.plab .plab-runs caption{text-align:left}
 </style>"""
 # What the server does for a look, it does not do for the workers.
 _SHARE, _MOST_REST_S = 0.05, 10.0

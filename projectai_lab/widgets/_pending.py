@@ -11,6 +11,8 @@ from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskSta
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
+from projectai_lab._troubles import failure_in_words
+
 WAITS_AFTER_S = 5.0
 """A task that no worker has taken for so long is a run that somebody has to mend."""
 
@@ -60,18 +62,13 @@ def _activity(one: PendingActivityInfo, more: str, at: datetime) -> Pending:
         one.attempt,
         one.maximum_attempts,
         one.next_attempt_schedule_time.ToDatetime(UTC) if backs_off else None,
-        _NOBODY if alone else _failure(one),
+        _NOBODY if alone else _last_failure(one),
         "stuck" if alone else "retrying" if one.attempt > 1 else "",
     )
 
 
-def _failure(one: PendingActivityInfo) -> str:
-    if not one.HasField("last_failure"):
-        return ""
-    failure = one.last_failure
-    timed_out = failure.HasField("timeout_failure_info")
-    kind = "timeout" if timed_out else failure.application_failure_info.type or "failure"
-    return f"{kind}: {failure.message}"
+def _last_failure(one: PendingActivityInfo) -> str:
+    return failure_in_words(one.last_failure) if one.HasField("last_failure") else ""
 
 
 def _since(then: Timestamp, at: datetime) -> float:

@@ -30,6 +30,8 @@ from projectai_lab.workflows import ExampleWorkflow
 CALL = "simulate_ai_call"
 SIMULATED = 20_000
 _QUANTILES = (0.5, 0.95, 0.99)
+_OUTCOME = ("n", "gave up", *(f"p{100 * q:.0f} (s)" for q in _QUANTILES))
+_PLANNED = ("attempt", "backoff before it (s)", "due at the earliest (s)")
 _WIDE = {"description_width": "11em"}
 _ROW = {"width": "26em", "max_width": "100%"}
 
@@ -145,19 +147,19 @@ class Playground(Panel):
         parts = [
             table(["setting", "value"], self._settings_rows(), caption="Retry Policy and faults"),
             table(
-                ["attempt", "backoff before it (s)", "due at the earliest (s)"],
+                _PLANNED,
                 [
                     (row.attempt, _text(row.backoff_s), _text(row.cumulative_backoff_s))
                     for row in self.planned.itertuples()
                 ],
                 caption="planned schedule, without the time of the attempts",
-                numbers=["attempt", "backoff before it (s)", "due at the earliest (s)"],
+                numbers=_PLANNED,
             ),
             table(
-                ["", "n", "gave up", *(f"p{100 * q:.0f} (s)" for q in _QUANTILES)],
+                ["", *_OUTCOME],
                 [_outcome(name, rows) for name, rows in self._sides().items()],
                 caption="time from scheduled to closed, of all requests",
-                numbers=["n", "gave up", *(f"p{100 * q:.0f} (s)" for q in _QUANTILES)],
+                numbers=_OUTCOME,
             ),
         ]
         return block(*parts, outcome_picture(self._sides(), self.planned))
@@ -166,8 +168,7 @@ class Playground(Panel):
         """Return the settings and the outcomes as lines."""
         settings = ", ".join(f"{name} {value}" for name, value in self._settings_rows())
         lines = [" · ".join(_outcome(name, rows)) for name, rows in self._sides().items()]
-        heads = " · ".join(["", "n", "gave up", *(f"p{100 * q:.0f} (s)" for q in _QUANTILES)])
-        return "\n".join(["policy playground: " + settings, heads.lstrip(" ·"), *lines])
+        return "\n".join(["policy playground: " + settings, " · ".join(_OUTCOME), *lines])
 
     def _settings_rows(self) -> list[tuple[str, str]]:
         return [(field.description, f"{field.value:g}") for field in self.fields.values()]
