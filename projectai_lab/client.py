@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing, closing
 from datetime import timedelta
@@ -10,6 +12,7 @@ from typing import Any, TypeVar, overload
 from uuid import uuid4
 
 from temporalio.client import (
+    Client,
     WorkflowExecution,
     WorkflowExecutionCount,
     WorkflowHandle,
@@ -21,6 +24,8 @@ from projectai_lab import _many, histories
 from projectai_lab._calls import start
 from projectai_lab._connect import ANSWER_WITHIN_S, translated
 from projectai_lab._connection import Connection
+from projectai_lab._loop import LoopThread
+from projectai_lab.config import LabConfig
 from projectai_lab.fault_injection import planned
 from projectai_lab.handle import LabWorkflowHandle, limit_of
 from projectai_lab.models import Duration, FaultPlan
@@ -31,6 +36,7 @@ Result = TypeVar("Result")
 T = TypeVar("T")
 
 _RPC_TIMEOUT = timedelta(seconds=ANSWER_WITHIN_S)
+_LISTED_WITHIN_S = 10.0
 
 
 class LabClient(Connection):
@@ -38,6 +44,10 @@ class LabClient(Connection):
 
     Workflow Id and Task Queue may be left out. `client` is the SDK's client, for `await`.
     """
+
+    def __init__(self, loop: LoopThread, client: Client, config: LabConfig) -> None:
+        super().__init__(loop, client, config)
+        self._started: deque[tuple[float, LabWorkflowHandle[Any]]] = deque(maxlen=1000)
 
     @overload
     def start_workflow(
@@ -83,7 +93,9 @@ class LabClient(Connection):
         client, plan = planned(self.client, args, options)
         self.check_start(name, queue, plan)
         options |= {"id": id or f"{name}-{uuid4().hex[:12]}", "task_queue": queue}
-        return self._handle(self._loop.run(lambda: start(client, workflow, options)))
+        handle = self._handle(self._loop.run(lambda: start(client, workflow, options)))
+        self._started.append((time.monotonic(), handle))
+        return handle
 
     @overload
     def execute_workflow(
@@ -155,6 +167,11 @@ class LabClient(Connection):
                 return [run async for run in found]
 
         return self._loop.run(collect)
+
+    def just_started(self) -> list[LabWorkflowHandle[Any]]:
+        """Return the handles of the last seconds' starts, which the server may not list yet."""
+        since = time.monotonic() - _LISTED_WITHIN_S
+        return [handle for at, handle in self._started if at > since]
 
     def count_workflows(self, query: str = "") -> WorkflowExecutionCount:
         """Count Workflow Executions; the server groups by ExecutionStatus only."""

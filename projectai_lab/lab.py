@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
@@ -62,7 +63,8 @@ class Lab(LabClient):
         self.server: DevServer | None = None
         self.attempts: AttemptLog | None = None
         self.workers: dict[str, AnyWorker] = {}
-        self._given: dict[str, dict[str, Any]] = {}
+        self._given: dict[str, tuple[WorkerSpec, dict[str, Any]]] = {}
+        self._added: defaultdict[str, WorkerSpec] = defaultdict(WorkerSpec)
         self._closing = contextlib.ExitStack()
         _OPEN.add(self)
 
@@ -191,25 +193,26 @@ class Lab(LabClient):
         """Start a worker for the kit's workflow and activities and those given, by name.
 
         A worker of this Lab on the same Task Queue is drained and replaced, so a cell that starts
-        one can be run again after an edit. `ai` takes the place of the simulated AI call;
-        `process=True` runs it in a process of its own with the options `grace` and `restarts`, how
-        often it comes back from the dead; else `options` are those of `make_worker` and of the
-        SDK's `Worker`.
+        one can be run again after an edit; what `add_to_worker` gave it stays. `ai` takes the place
+        of the simulated AI call; `process=True` runs it in a process of its own with the options
+        `grace` and `restarts`, how often it comes back from the dead; else `options` are those of
+        `make_worker` and of the SDK's `Worker`.
         """
         self._check_open()
         queue = task_queue or self.task_queue
-        workflows, activities = tuple(workflows), tuple(activities)
+        asked = self._added[queue].plus(workflows, activities)
+        workflows, activities = asked.workflows.values(), asked.activities.values()
         spec = WorkerSpec.build(workflows, activities, ai)
         # The old one goes when the new one polls: a start that fails takes nothing away.
         old = self.workers.get(queue)
         worker: AnyWorker
-        given = {"workflows": workflows, "activities": activities, "ai": ai, "process": process}
         own: dict[str, Any] = {"task_queue": queue, "log": self.attempts}
         if process:
             worker = WorkerProcess.start(self.config, workflows, activities, ai, **own, **options)
         else:
             worker = BackgroundWorker.start(self._loop, self.config, spec, **own, **options)
-        self.workers[queue], self._given[queue] = worker, {**given, **options}
+        self.workers[queue] = worker
+        self._given[queue] = asked, {"ai": ai, "process": process, **options}
         if old:
             old.close()
         return worker
@@ -217,12 +220,17 @@ class Lab(LabClient):
     def add_to_worker(
         self, workflows: Iterable[type] = (), activities: Iterable[Callable[..., Any]] = ()
     ) -> AnyWorker:
-        """Swap the Lab's worker for one that runs these too, started with the same options."""
-        given = self._given.get(self.task_queue, {})
-        old = given.get("workflows", ()), given.get("activities", ())
-        spec = WorkerSpec.of([*old[0], *workflows], [*old[1], *activities])
-        both = {"workflows": spec.workflows.values(), "activities": spec.activities.values()}
-        return self.start_worker(**{**given, **both})
+        """Swap the Lab's worker for one that runs these too, and so each that comes after it."""
+        asked, options = self._given.get(self.task_queue, (WorkerSpec(), {}))
+        new = tuple(workflows), tuple(activities)
+        both = vars(asked.plus(*new))
+        worker = self.start_worker(**{kind: both[kind].values() for kind in both}, **options)
+        self._added[self.task_queue] = self._added[self.task_queue].plus(*new)
+        return worker
+
+    def worker_options(self) -> dict[str, Any]:
+        """Return the options that the Lab's worker was started with, without what it runs."""
+        return dict(self._given.get(self.task_queue, (None, {}))[1])
 
     def _tell_of_others(self) -> None:
         """Say who else takes tasks of the Task Queue, on a server that is not this Lab's alone."""

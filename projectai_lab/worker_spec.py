@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from temporalio import activity, workflow
@@ -17,13 +18,15 @@ from projectai_lab.activities import AICallable, make_ai_call, process_ai_task, 
 from projectai_lab.errors import WorkflowDefinitionError
 from projectai_lab.workflows import ExampleWorkflow
 
+_ACTIVITY = "__temporal_activity_definition"
+
 
 @dataclass(frozen=True)
 class WorkerSpec:
     """Workflows and activities of a worker, by their Temporal names; later ones replace earlier."""
 
-    workflows: dict[str, type]
-    activities: dict[str, Callable[..., Any]]
+    workflows: dict[str, type] = field(default_factory=dict)
+    activities: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -37,7 +40,7 @@ class WorkerSpec:
         Raises `WorkflowDefinitionError` for what no worker could load.
         """
         ours: tuple[Callable[..., Any], ...] = (validate_input, make_ai_call(ai), process_ai_task)
-        return cls.of((ExampleWorkflow, *workflows), (*ours, *activities))
+        return cls.of([ExampleWorkflow], ours).plus(workflows, activities)
 
     @classmethod
     def of(cls, workflows: Iterable[type], activities: Iterable[Callable[..., Any]]) -> WorkerSpec:
@@ -46,6 +49,24 @@ class WorkerSpec:
             {_workflow_name(one): one for one in workflows},
             {_activity_name(one): one for one in activities},
         )
+
+    @classmethod
+    def of_module(cls, module: ModuleType) -> WorkerSpec:
+        """Name what a module defines itself: workflows, activities, and activities that are
+        methods of an object that stands in it."""
+        things = [one for one in vars(module).values() if is_of(one, module)]
+        methods = [one for thing in things for one in _methods(thing)]
+        return cls.of(
+            [one for one in things if hasattr(one, "__temporal_workflow_definition")],
+            [one for one in [*things, *methods] if hasattr(one, _ACTIVITY)],
+        )
+
+    def plus(
+        self, workflows: Iterable[type], activities: Iterable[Callable[..., Any]]
+    ) -> WorkerSpec:
+        """Return these and those; one of those replaces one of the same name."""
+        more = self.of(workflows, activities)
+        return WorkerSpec(self.workflows | more.workflows, self.activities | more.activities)
 
     def check_type(self, workflow_type: str, task_queue: str) -> None:
         """Raise `WorkflowDefinitionError` for a type that a worker of this would fail for ever."""
@@ -72,6 +93,22 @@ class WorkerSpec:
             with contextlib.suppress(OSError):
                 digest.update(Path(file).read_bytes() if file else b"")
         return digest.hexdigest()[:32]
+
+
+def is_of(thing: Any, module: ModuleType) -> bool:
+    """Return whether a thing, or the class of an object, is defined in the module."""
+    return getattr(thing, "__module__", None) == module.__name__
+
+
+def activity_methods(cls: type) -> list[str]:
+    """Return the names of a class's methods that are activities."""
+    return [name for name in dir(cls) if hasattr(getattr(cls, name, None), _ACTIVITY)]
+
+
+def _methods(thing: Any) -> list[Callable[..., Any]]:
+    if isinstance(thing, type) or not hasattr(thing, "__dict__"):
+        return []
+    return [getattr(thing, name) for name in activity_methods(type(thing))]
 
 
 def _workflow_name(cls: type) -> str:

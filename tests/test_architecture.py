@@ -60,7 +60,7 @@ LAW: dict[str, set[str]] = {
     "_many": {"errors", "handle", "_bar", "_calls", "_connect", "_loop", "_troubles", "_waits"},
     "client": {
         "errors", "config", "models", "histories", "handle", "fault_injection", "_many",
-        "_connect", "_connection", "_calls",
+        "_connect", "_connection", "_calls", "_loop",
     },
     "_verdict": set(),
     "attempts": {"errors", "_verdict"},
@@ -113,7 +113,8 @@ LAW: dict[str, set[str]] = {
         "_frames", "_intervals", "_secrets", "_words",
     },
     "cells": {
-        "errors", "lab", "handle", "histories", "worker_spec", "_atomic", "_html", "_replay",
+        "errors", "lab", "handle", "histories", "worker", "worker_spec", "_atomic", "_html",
+        "_replay",
     },
     # Of the Lab only what is public, and the looks of the tables and plots.
     "widgets": {
