@@ -13,14 +13,18 @@ from typing import Any
 import pytest
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import WorkerDeploymentConfig
 
 import projectai_lab
 from projectai_lab import cells, histories
 from projectai_lab._replay import replay
-from projectai_lab.cells import Cell, _names, _store, _swap
+from projectai_lab.cells import Cell, _names, _pinned, _store, _swap
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import CellError
+from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.lab import Lab
 from projectai_lab.models import WorkflowInput
 from projectai_lab.worker_process import WorkerProcess
@@ -67,6 +71,7 @@ WAIT = (
             return "released"
 """
 )
+EDITED = textwrap.dedent(WAIT).replace("LINE", "pass").replace("released", "edited")
 SLEEP = "await workflow.sleep(timedelta(milliseconds=1))"
 PATCHED = f'if workflow.patched("sleep"): {SLEEP}'
 
@@ -84,6 +89,19 @@ def greeted(lab: Lab, id: str | None = None) -> None:
     handle = lab.start_workflow("Greet", "Ada", id=id)
     handle.result(timeout=30)
     listed(lab, f"WorkflowId = '{handle.id}'")
+
+
+def waits(lab: Lab) -> LabWorkflowHandle[Any]:
+    """Start `Wait` and return when its first Workflow Task is completed."""
+    handle = lab.start_workflow("Wait")
+    zoo.until(lambda: tasks(handle))
+    return handle
+
+
+def tasks(handle: LabWorkflowHandle[Any]) -> int:
+    """Count the Workflow Tasks that are completed."""
+    ended = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+    return sum(event.event_type == ended for event in handle.fetch_history().events)
 
 
 def listed(lab: Lab, condition: str = "") -> None:
@@ -202,17 +220,188 @@ def test_force_swaps_and_names_what_parts_and_the_next_edit_is_free_of_it(
     assert after.diverged == ()
 
 
-def test_an_unrelated_workflow_and_an_open_run_go_on_through_the_swap(run: Run, lab: Lab) -> None:
+def test_an_unrelated_workflow_goes_on_through_the_swap(run: Run, lab: Lab) -> None:
     run(greet(source=WAIT), "wait")
-    waiting = lab.start_workflow("Wait")
+    waiting = waits(lab)
     run(greet())
-    zoo.until(lambda: lab.count_workflows("WorkflowType = 'Wait'").count)
-    swapped = run(greet("pass  # a comment", WAIT), "wait")
-    assert waiting.id in swapped.open_runs
-    assert waiting.id in repr(swapped)
+    swapped = run(greet("pass  # a comment"))
+    assert (swapped.open_runs, swapped.pinned) == ((), ())
     waiting.signal("release")
     assert waiting.result(timeout=30) == "released"
     assert lab.execute_workflow("Greet", "Ada", timeout=30) == "hello Ada"
+
+
+def test_an_open_run_keeps_its_code_and_new_runs_take_the_new(run: Run, lab: Lab) -> None:
+    run(greet(source=WAIT), "wait")
+    old = waits(lab)
+    swapped = run(EDITED, "wait")
+    assert (swapped.pinned, swapped.open_runs, swapped.not_pinned) == ((old.id,), (), "")
+    assert f"pinned {old.id} keep the code of before" in repr(swapped)
+    new = lab.start_workflow("Wait")
+    for one in (old, new):
+        one.signal("release")
+    assert (old.result(timeout=30), new.result(timeout=30)) == ("released", "edited")
+    assert "edited" not in cells.source(old).data
+    assert "edited" in cells.source(new).data
+
+
+def test_a_run_that_was_started_just_before_the_edit_has_the_code_of_before(
+    run: Run, lab: Lab
+) -> None:
+    run(greet(source=WAIT), "wait")
+    old = lab.start_workflow("Wait")
+    later = lab.start_workflow("Wait", start_delay=timedelta(seconds=0.2))
+    swapped = run(EDITED, "wait")
+    assert (swapped.pinned, swapped.open_runs) == ((old.id,), (later.id,))
+    for one in (old, later):
+        one.signal("release")
+    assert (old.result(timeout=30), later.result(timeout=30)) == ("released", "edited")
+
+
+def test_a_second_edit_leaves_each_run_its_own_code(run: Run, lab: Lab) -> None:
+    texts = [greet(source=WAIT).replace('"released"', f'"{n}"') for n in range(3)]
+    runs = []
+    for text in texts:
+        swapped = run(text, "wait")
+        runs.append(waits(lab))
+    assert {*swapped.pinned} == {one.id for one in runs[:2]}
+    for one in runs:
+        one.signal("release")
+    assert [one.result(timeout=30) for one in runs] == ["0", "1", "2"]
+
+
+def test_a_forced_edit_that_parts_with_an_open_run_leaves_it_its_code(run: Run, lab: Lab) -> None:
+    run(greet(SLEEP, WAIT), "wait")
+    old = waits(lab)
+    zoo.until(lambda: tasks(old) == 2)
+    with pytest.raises(CellError, match="new runs take the new way, and none of the old ones fa"):
+        run(greet(source=WAIT), "wait --histories 0")
+    forced = run(greet(source=WAIT), "wait --force")
+    assert (forced.diverged, forced.pinned) == ((old.id,), (old.id,))
+    old.signal("release")
+    assert old.result(timeout=30) == "released"
+
+
+def test_open_runs_go_on_with_the_new_code_where_it_is_asked_for(run: Run, lab: Lab) -> None:
+    run(greet(source=WAIT), "wait")
+    first = waits(lab)
+    run(greet("pass  # pins the first", WAIT), "wait")
+    second = waits(lab)
+    # The first completes a Workflow Task on the worker of its build.
+    first.signal("nothing")
+    zoo.until(lambda: "pins" not in cells.source(first).data and tasks(first) == 2)
+    swapped = run(EDITED, "wait --upgrade")
+    assert ({*swapped.open_runs}, swapped.pinned) == ({first.id, second.id}, ())
+    for one in (first, second):
+        one.signal("release")
+        assert one.result(timeout=30) == "edited"
+
+
+def test_the_same_cell_run_again_to_upgrade_moves_the_open_runs(run: Run, lab: Lab) -> None:
+    run(greet(source=WAIT), "wait")
+    old = waits(lab)
+    assert run(EDITED, "wait").pinned == (old.id,)
+    assert run(EDITED, "wait").unchanged
+    assert run(EDITED, "wait --upgrade").open_runs == (old.id,)
+    old.signal("release")
+    assert old.result(timeout=30) == "edited"
+
+
+def test_an_edit_taken_back_takes_the_open_run_along(run: Run, lab: Lab) -> None:
+    run(greet(source=WAIT), "wait")
+    old = waits(lab)
+    assert run(EDITED, "wait").pinned == (old.id,)
+    assert run(greet(source=WAIT), "wait").open_runs == (old.id,)
+    old.signal("release")
+    assert old.result(timeout=30) == "released"
+
+
+def test_the_worker_of_an_old_build_goes_with_its_last_run(run: Run, lab: Lab) -> None:
+    run(greet(source=WAIT), "wait")
+    old = waits(lab)
+    run(EDITED, "wait")
+    (worker,) = _pinned._workers(lab).values()
+    assert worker.status == "running"
+    old.signal("release")
+    old.result(timeout=30)
+    build = f"TemporalWorkerDeployment = '{_pinned._deployment(lab)}'"
+    zoo.until(lambda: not lab.count_workflows(f"{build} AND ExecutionStatus = 'Running'").count)
+    run(greet())
+    assert worker.status == "stopped"
+    assert not _pinned._workers(lab)
+
+
+@pytest.mark.parametrize("edits_before", [False, True])
+def test_the_next_kernel_brings_the_old_code_back(
+    shell: InteractiveShell, config: LabConfig, edits_before: bool
+) -> None:
+    with Lab.connect(config) as lab:
+        shell.user_ns["lab"] = lab
+        shell.run_cell_magic("workflow", "wait", greet(source=WAIT))
+        old = waits(lab)
+        if edits_before:
+            shell.run_cell_magic("workflow", "wait", EDITED)
+    with Lab.connect(config) as lab:
+        shell.user_ns["lab"] = lab
+        zoo.until(lambda: lab.count_workflows(f"WorkflowId = '{old.id}'").count)
+        swapped = shell.run_cell_magic("workflow", "wait", EDITED)
+        assert swapped.pinned == (old.id,)
+        again = lab.get_workflow_handle(old.id)
+        again.signal("release")
+        assert again.result(timeout=30) == "released"
+
+
+def test_a_lab_that_closes_takes_the_workers_of_old_builds_along(
+    shell: InteractiveShell, config: LabConfig
+) -> None:
+    with Lab.connect(config) as lab:
+        shell.user_ns["lab"] = lab
+        shell.run_cell_magic("workflow", "wait", greet(source=WAIT))
+        old = waits(lab)
+        shell.run_cell_magic("workflow", "wait", EDITED)
+        (worker,) = _pinned._workers(lab).values()
+        old.terminate()
+    assert worker.status == "stopped"
+
+
+def test_where_a_run_cannot_be_pinned_it_is_named_and_goes_on_with_the_new_code(
+    run: Run, lab: Lab
+) -> None:
+    run(greet(source=WAIT), "wait")
+    old = waits(lab)
+    version = WorkerDeploymentVersion("own", "1")
+    lab.start_worker(deployment_config=WorkerDeploymentConfig(version, False))
+    swapped = run(EDITED, "wait")
+    assert (swapped.pinned, swapped.open_runs) == ((), (old.id,))
+    assert "not pinned the Lab's worker has a deployment_config of its own" in repr(swapped)
+    old.signal("release")
+    assert old.result(timeout=30) == "edited"
+
+
+def test_a_run_of_a_build_that_nobody_knows_is_named(run: Run, lab: Lab) -> None:
+    lab.start_worker(build_id="nobody's")
+    run(greet(source=WAIT), "wait")
+    old = waits(lab)
+    swapped = run(greet("pass  # a comment", WAIT), "wait")
+    assert (swapped.pinned, swapped.open_runs) == ((), (old.id,))
+    assert "build nobody's that carried them is of no cell" in swapped.not_pinned
+    old.terminate()
+
+
+def test_the_run_that_a_pinned_run_continues_as_keeps_its_code(run: Run, lab: Lab) -> None:
+    text = greet(source=WAIT).replace("run(self)", "run(self, again: bool = False)")
+    text = text.replace(
+        "return", "if not again:\n            workflow.continue_as_new(True)\n        return"
+    )
+    run(text, "wait")
+    old = waits(lab)
+    run(text.replace("released", "edited"), "wait")
+    old.signal("release")
+    chain = lab.get_workflow_handle(old.id)
+    zoo.until(lambda: tasks(chain) and chain.fetch_history().run_id != old.run_id)
+    chain.signal("release")
+    assert chain.result(timeout=30) == "released"
+    assert "edited" not in cells.source(chain).data
 
 
 def test_a_run_that_failed_by_its_own_code_is_no_reason_to_refuse(run: Run, lab: Lab) -> None:
@@ -225,11 +414,11 @@ def test_a_run_that_failed_by_its_own_code_is_no_reason_to_refuse(run: Run, lab:
 
 def test_an_open_run_that_would_break_is_named_in_the_refusal(run: Run, lab: Lab) -> None:
     run(greet("await workflow.sleep(timedelta(hours=1))", WAIT), "wait")
-    waiting = lab.start_workflow("Wait")
-    zoo.until(lambda: len(waiting.fetch_history().events) > 4)
-    zoo.until(lambda: lab.count_workflows(f"WorkflowId = '{waiting.id}'").count)
+    waiting = waits(lab)
     with pytest.raises(CellError, match=rf"what run '{waiting.id}' did.*is 5, TIMER_STARTED"):
         run(greet(source=WAIT), "wait --histories 0")
+    with pytest.raises(CellError, match="after which open runs of the old way fail"):
+        run(greet(source=WAIT), "wait --upgrade")
     waiting.terminate()
 
 
@@ -265,7 +454,7 @@ def test_activities_have_cells_of_their_own(run: Run, lab: Lab) -> None:
 def test_the_workers_options_outlive_the_swap(run: Run, lab: Lab) -> None:
     lab.start_worker(ai=zoo.shout, max_concurrent_activities=3)
     run(greet())
-    assert lab._given[lab.task_queue]["max_concurrent_activities"] == 3
+    assert lab.worker_options()["max_concurrent_activities"] == 3
     answer = lab.execute_workflow(ExampleWorkflow.run, REQUEST, timeout=30)
     assert answer.success
     assert str(answer.result).count(REQUEST.data.upper())
@@ -303,9 +492,8 @@ def test_the_text_of_a_run_is_kept_after_an_edit(run: Run, lab: Lab) -> None:
 
 def test_the_text_is_that_of_the_workflow_task_asked_for(run: Run, lab: Lab) -> None:
     run(greet(source=WAIT), "wait")
-    waiting = lab.start_workflow("Wait")
-    zoo.until(lambda: len(waiting.fetch_history().events) > 3)
-    run(greet("x = 'an edit'", WAIT), "wait")
+    waiting = waits(lab)
+    run(greet("x = 'an edit'", WAIT), "wait --upgrade")
     waiting.signal("release")
     waiting.result(timeout=30)
     assert "an edit" in cells.source(waiting).data
@@ -429,9 +617,9 @@ def test_what_was_replayed_well_is_not_replayed_again(
         return replay(runs, code, **options)
 
     monkeypatch.setattr(_swap, "replay", counted)
-    lab.start_worker()
-    run(greet("x = 3"))
-    assert counts == [0]
+    run(greet("x = 4"), "greet --check")
+    run(greet("x = 4"))
+    assert counts == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -514,12 +702,79 @@ def test_a_name_that_is_too_long_for_a_file_is_refused(run: Run) -> None:
         run(greet(), "x" * 101)
 
 
-def test_the_mend_of_what_failed_is_told_that_no_run_fails_by_force(run: Run, lab: Lab) -> None:
+@pytest.mark.parametrize("force", ["", " --force"])
+def test_the_mend_of_what_failed_is_no_divergence(run: Run, lab: Lab, force: str) -> None:
     run(greet("raise ValueError(name)"))
+    failed = lab.start_workflow("Greet", "Ada")
+    with pytest.raises(WorkflowFailureError):
+        failed.result(timeout=30)
+    listed(lab)
+    mended = run(greet(), f"greet{force}")
+    assert (mended.mended, mended.diverged, mended.replayed) == ((failed.id,), (), 0)
+    assert f"mended {failed.id} failed with the code of before" in repr(mended)
+    assert lab.execute_workflow("Greet", "Ada", timeout=30) == "hello Ada"
+
+
+def test_what_changes_before_the_failure_is_refused_all_the_same(run: Run, lab: Lab) -> None:
+    run(greet(f"{SLEEP}\n        raise ValueError(name)"))
     with pytest.raises(WorkflowFailureError):
         lab.execute_workflow("Greet", "Ada", timeout=30)
     listed(lab)
-    with pytest.raises(CellError, match="after which no run fails, for those that part with it"):
+    with pytest.raises(CellError, match="does not follow is 5, TIMER_STARTED"):
         run(greet())
-    run(greet(), "greet --force")
-    assert lab.execute_workflow("Greet", "Ada", timeout=30) == "hello Ada"
+
+
+@pytest.mark.parametrize("options", [{}, {"process": True}, {"max_concurrent_activities": 2}])
+def test_a_worker_started_by_hand_keeps_the_cells_workflow(
+    run: Run, lab: Lab, options: dict[str, Any]
+) -> None:
+    run(greet())
+    lab.start_worker(activities=[zoo.greet], **options)
+    assert run(greet()).unchanged
+    assert lab.execute_workflow("Greet", "Ada", timeout=60) == "hello Ada"
+    edited = run(greet("name = name.upper()"))
+    assert lab.worker
+    assert "greet" in lab.worker.spec.activities
+    assert lab.worker.spec.workflows["Greet"].__module__ == edited.module
+    assert lab.execute_workflow("Greet", "Ada", timeout=60) == "hello ADA"
+
+
+METHOD = """
+from temporalio import activity
+
+class Greeter:
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    @activity.defn
+    async def compose(self, name: str) -> str:
+        return f"{self.word} {name}"
+"""
+
+
+def test_activities_that_are_methods_need_their_object(
+    run: Run, shell: InteractiveShell, lab: Lab
+) -> None:
+    with pytest.raises(CellError, match=r"compose of Greeter are methods.*: greeter = Greeter\(…"):
+        run(METHOD, "greeter", "activity")
+    made = run(f"{METHOD}\ngreeter = Greeter('hey')\n", "greeter", "activity")
+    assert list(made.activities) == ["compose"]
+    assert shell.user_ns["greeter"].word == "hey"
+    calls = """return await workflow.execute_activity(
+                'compose', name, start_to_close_timeout=timedelta(seconds=10))"""
+    text = greet(calls).replace("@activity.defn\n", "")
+    run(text, "other")
+    assert lab.execute_workflow("Greet", "Ada", timeout=30) == "hey Ada"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# -*- coding: latin-1 -*-\n" + greet(), "a cell is kept as UTF-8: take the `coding`"),
+        ("x = '\ud800'\n" + greet(), "the cell holds half a character"),
+        ("import sys\nsys.exit(3)\n" + greet(), r"line 3, `sys\.exit\(3\)` raised SystemExit: 3"),
+    ],
+)
+def test_what_no_module_can_hold_is_told(run: Run, text: str, message: str) -> None:
+    with pytest.raises(CellError, match=message):
+        run(text)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import keyword
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,7 +18,10 @@ from projectai_lab import _html
 from projectai_lab.cells import _store
 from projectai_lab.cells._names import check_names
 from projectai_lab.errors import CellError
-from projectai_lab.worker_spec import WorkerSpec
+from projectai_lab.worker_spec import WorkerSpec, activity_methods, is_of
+
+# Where Python looks for a source file's encoding (PEP 263); here it would be the file's line 2.
+_CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*[-_.a-zA-Z0-9]+")
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,14 @@ class Cell:
     activities: dict[str, Callable[..., Any]]
     replayed: int = 0
     """Stored runs that follow this code."""
+    mended: tuple[str, ...] = ()
+    """Workflow Ids of failed runs that this code would not fail where they did."""
     open_runs: tuple[str, ...] = ()
-    """Workflow Ids of open runs, which go on with this code."""
+    """Workflow Ids of open runs that go on with this code."""
+    pinned: tuple[str, ...] = ()
+    """Workflow Ids of open runs that keep the code that they started with."""
+    not_pinned: str = ""
+    """Why the server does not let open runs keep their code."""
     diverged: tuple[str, ...] = ()
     """Workflow Ids of runs that do not follow this code, where it was forced or only checked."""
     unchanged: bool = False
@@ -49,9 +60,9 @@ class Cell:
         others = {
             name: thing
             for name, thing in vars(module).items()
-            if not name.startswith("_") and _is_own(thing, module)
+            if not name.startswith("_") and is_of(thing, module)
         }
-        return others | {thing.__name__: thing for thing in things}
+        return others | {one.__name__: one for one in things if not inspect.ismethod(one)}
 
     def with_outcome(self, **outcome: Any) -> Cell:
         """Return the cell with what came of its registration."""
@@ -64,7 +75,12 @@ class Cell:
             "module": self.module,
             "worker": self._state(),
             "replayed": f"{self.replayed} stored runs follow it" if self.workflows else None,
+            "mended": f"{_some(self.mended)} failed with the code of before"
+            if self.mended
+            else None,
+            "pinned": f"{_some(self.pinned)} keep the code of before" if self.pinned else None,
             "open runs": f"{_some(self.open_runs)} go on with it" if self.open_runs else None,
+            "not pinned": self.not_pinned or None,
             "diverged": _some(self.diverged) or None,
             "refused": self.refused or None,
         }
@@ -89,16 +105,18 @@ def make(kind: str, name: str, body: str, notebook: Mapping[str, Any]) -> Cell:
     """
     if not name.isidentifier() or keyword.iskeyword(name) or not name.isascii() or len(name) > 100:
         raise CellError(f"%%{kind} takes a name such as `greet`, got {name!r}")
+    if _CODING.match(body):
+        raise CellError("a cell is kept as UTF-8: take the `coding` line out of it")
     # The first line stands for the magic's, so that lines are counted as the notebook does.
     text = f"# %%{kind} {name}\n{body}"
-    compile(text, f"<%%{kind} {name}>", "exec")
+    try:
+        compile(text, f"<%%{kind} {name}>", "exec")
+    except UnicodeEncodeError as error:
+        raise CellError(f"the cell holds half a character, which no file can: {error}") from error
     check_names(text, notebook)
     module = _import(_store.keep(name, text))
-    things = [thing for thing in vars(module).values() if _is_own(thing, module)]
-    spec = WorkerSpec.of(
-        [one for one in things if hasattr(one, "__temporal_workflow_definition")],
-        [one for one in things if hasattr(one, "__temporal_activity_definition")],
-    )
+    spec = WorkerSpec.of_module(module)
+    _check_methods(module, spec)
     _check_count(kind, spec)
     return Cell(name, module.__name__, spec.workflows, spec.activities)
 
@@ -107,7 +125,7 @@ def _import(name: str) -> ModuleType:
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         frames = [
             frame for frame in traceback.extract_tb(error.__traceback__) if name in frame.filename
@@ -118,8 +136,16 @@ def _import(name: str) -> ModuleType:
         ) from error
 
 
-def _is_own(thing: Any, module: ModuleType) -> bool:
-    return getattr(thing, "__module__", None) == module.__name__
+def _check_methods(module: ModuleType, spec: WorkerSpec) -> None:
+    """Refuse activities that are methods of a class without an object: no worker can call them."""
+    classes = [one for one in vars(module).values() if isinstance(one, type)]
+    have = {type(one.__self__) for one in spec.activities.values() if inspect.ismethod(one)}
+    for one in classes:
+        if is_of(one, module) and one not in have and (names := activity_methods(one)):
+            raise CellError(
+                f"{', '.join(names)} of {one.__name__} are methods, and a worker needs the object: "
+                f"add to the cell: {one.__name__.lower()} = {one.__name__}(…)"
+            )
 
 
 def _check_count(kind: str, spec: WorkerSpec) -> None:

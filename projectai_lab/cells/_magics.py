@@ -28,6 +28,11 @@ class LabMagics(Magics):
         help='stored runs to replay first: how many of the newest, "none", or a path',
     )
     @argument("--force", action="store_true", help="swap even where a stored run does not follow")
+    @argument(
+        "--upgrade",
+        action="store_true",
+        help="open runs go on with this code; else they keep the code that they started with",
+    )
     @argument("--check", action="store_true", help="only say what would come of it")
     @cell_magic
     def workflow(self, line: str, cell: str) -> Cell:
@@ -37,8 +42,8 @@ class LabMagics(Magics):
         too. The worker is swapped only when the stored runs of the Workflow Type follow the code.
         """
         said = parse_argstring(self.workflow, line)
-        options = {"stored": said.histories, "force": said.force, "check": said.check}
-        return self._register("workflow", said, cell, **options)
+        options = {one: getattr(said, one) for one in ("force", "check", "upgrade")}
+        return self._register("workflow", said, cell, stored=said.histories, **options)
 
     @magic_arguments()
     @argument("name", help="name of the cell's module, such as greet")
