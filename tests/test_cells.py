@@ -276,6 +276,7 @@ def test_a_forced_edit_that_parts_with_an_open_run_leaves_it_its_code(run: Run, 
     zoo.until(lambda: tasks(old) == 2)
     with pytest.raises(CellError, match="new runs take the new way, and none of the old ones fa"):
         run(greet(source=WAIT), "wait --histories 0")
+    assert not _pinned._workers(lab)
     forced = run(greet(source=WAIT), "wait --force")
     assert (forced.diverged, forced.pinned) == ((old.id,), (old.id,))
     old.signal("release")
@@ -316,17 +317,22 @@ def test_an_edit_taken_back_takes_the_open_run_along(run: Run, lab: Lab) -> None
     assert old.result(timeout=30) == "released"
 
 
-def test_the_worker_of_an_old_build_goes_with_its_last_run(run: Run, lab: Lab) -> None:
+def test_the_worker_of_an_old_build_goes_with_its_last_run(
+    run: Run, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(greet(source=WAIT), "wait")
     old = waits(lab)
     run(EDITED, "wait")
-    (worker,) = _pinned._workers(lab).values()
+    ((worker, _),) = _pinned._workers(lab).values()
     assert worker.status == "running"
     old.signal("release")
     old.result(timeout=30)
     build = f"TemporalWorkerDeployment = '{_pinned._deployment(lab)}'"
     zoo.until(lambda: not lab.count_workflows(f"{build} AND ExecutionStatus = 'Running'").count)
     run(greet())
+    assert worker.status == "running", "the server may not list a fresh worker's runs yet"
+    monkeypatch.setattr(_pinned, "_LISTED_WITHIN_S", 0.0)
+    run(greet("pass  # a comment"))
     assert worker.status == "stopped"
     assert not _pinned._workers(lab)
 
@@ -359,7 +365,7 @@ def test_a_lab_that_closes_takes_the_workers_of_old_builds_along(
         shell.run_cell_magic("workflow", "wait", greet(source=WAIT))
         old = waits(lab)
         shell.run_cell_magic("workflow", "wait", EDITED)
-        (worker,) = _pinned._workers(lab).values()
+        ((worker, _),) = _pinned._workers(lab).values()
         old.terminate()
     assert worker.status == "stopped"
 

@@ -9,8 +9,10 @@ version that one more worker of this Lab polls for; each Workflow Task names tha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import importlib
+import time
 import weakref
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -35,8 +37,10 @@ _AT_ONCE = 50
 _REGISTERED_WITHIN_S = 10.0
 _FIRST_TASK_WITHIN_S = 1.0
 _OF_THE_OTHER_WORKER = ("ai", "process", "restarts", "identity", "build_id")
-_WORKERS: weakref.WeakKeyDictionary[Lab, dict[str, BackgroundWorker]] = weakref.WeakKeyDictionary()
-"""The workers of the builds that a Lab's open runs are pinned to."""
+_LISTED_WITHIN_S = 10.0
+_Workers = dict[str, tuple[BackgroundWorker, float]]
+_WORKERS: weakref.WeakKeyDictionary[Lab, _Workers] = weakref.WeakKeyDictionary()
+"""The workers of the builds that a Lab's open runs are pinned to, and when each was started."""
 
 
 class OpenRun(NamedTuple):
@@ -115,6 +119,19 @@ def _home(run: OpenRun, workflow_type: str) -> str | None:
     return (_store.modules_of(run.build) or {}).get(workflow_type)
 
 
+def prepare(lab: Lab, runs: Iterable[OpenRun]) -> set[str]:
+    """Start the workers that `keep` will need, as the server takes a second to know of one.
+
+    Returns the builds that had none before.
+    """
+    before = {*_workers(lab)}
+    for build in {run.build for run in runs}:
+        # `keep` starts it again, and tells what fails.
+        with contextlib.suppress(LabError, ImportError):
+            _start(lab, build)
+    return {*_workers(lab)} - before
+
+
 def keep(lab: Lab, runs: Iterable[OpenRun]) -> dict[OpenRun, str]:
     """Let the runs go on with their builds, each carried by a worker beside the Lab's own.
 
@@ -140,22 +157,30 @@ def release(lab: Lab, runs: Iterable[OpenRun]) -> dict[OpenRun, str]:
 
 def close_idle(lab: Lab) -> None:
     """Close the workers of builds that no open run is pinned to any more."""
-    workers = _workers(lab)
-    for build in list(workers):
+    idle = set()
+    for build, (_, started) in _workers(lab).items():
         version = f"{_deployment(lab)}:{build}"
         query = f"TemporalWorkerDeploymentVersion = '{version}' AND ExecutionStatus = 'Running'"
-        if not lab.count_workflows(query).count:
-            workers.pop(build).close()
+        listed = time.monotonic() - started > _LISTED_WITHIN_S
+        if listed and not lab.count_workflows(query).count:
+            idle.add(build)
+    close(lab, idle)
 
 
-def _workers(lab: Lab) -> dict[str, BackgroundWorker]:
+def close(lab: Lab, builds: Iterable[str]) -> None:
+    """Close the workers of these builds."""
+    for build in builds:
+        _workers(lab).pop(build)[0].close()
+
+
+def _workers(lab: Lab) -> _Workers:
     """Return the Lab's workers of old builds, which close with it."""
     if lab not in _WORKERS:
         workers = _WORKERS[lab] = {}
 
         def close_all() -> None:
             while workers:
-                workers.popitem()[1].close()
+                workers.popitem()[1][0].close()
 
         lab.before_close(close_all)
     return _WORKERS[lab]
@@ -175,7 +200,8 @@ def _start(lab: Lab, build: str) -> None:
         WorkerDeploymentVersion(_deployment(lab), build), True, VersioningBehavior.AUTO_UPGRADE
     )
     options |= {"task_queue": lab.task_queue, "log": lab.attempts}
-    workers[build] = BackgroundWorker.start(lab.loop, lab.config, _spec(lab, build), **options)
+    worker = BackgroundWorker.start(lab.loop, lab.config, _spec(lab, build), **options)
+    workers[build] = worker, time.monotonic()
 
 
 def _spec(lab: Lab, build: str) -> WorkerSpec:

@@ -64,11 +64,13 @@ def register(
         if not upgrade:
             older = _pinned.older(open_runs, workflow_type, cell.module)
             failed = _pinned.strangers(open_runs, workflow_type)
+        fresh = set() if check else _pinned.prepare(lab, older)
         runs = _stored(lab, workflow_type, stored, open_runs)
         cell, refusal = _compared(cell, runs, running.get(workflow_type), older, open_runs)
         if refusal and check:
             cell = cell.with_outcome(refused=str(refusal))
         elif refusal and not force:
+            _pinned.close(lab, fresh)
             raise refusal
     if check:
         return _told(cell.with_outcome(checked_only=True), open_runs, older, failed)
