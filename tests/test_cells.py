@@ -236,7 +236,7 @@ def test_an_open_run_keeps_its_code_and_new_runs_take_the_new(run: Run, lab: Lab
     old = waits(lab)
     swapped = run(EDITED, "wait")
     assert (swapped.pinned, swapped.open_runs, swapped.not_pinned) == ((old.id,), (), "")
-    assert f"pinned {old.id} keep the code of before" in repr(swapped)
+    assert f"open, with the code of before {old.id}" in repr(swapped)
     new = lab.start_workflow("Wait")
     for one in (old, new):
         one.signal("release")
@@ -717,7 +717,7 @@ def test_the_mend_of_what_failed_is_no_divergence(run: Run, lab: Lab, force: str
     listed(lab)
     mended = run(greet(), f"greet{force}")
     assert (mended.mended, mended.diverged, mended.replayed) == ((failed.id,), (), 0)
-    assert f"mended {failed.id} failed with the code of before" in repr(mended)
+    assert f"failed, and mended by it {failed.id}" in repr(mended)
     assert lab.execute_workflow("Greet", "Ada", timeout=30) == "hello Ada"
 
 

@@ -74,12 +74,10 @@ class Cell:
             "activities": ", ".join(self.activities) or None,
             "module": self.module,
             "worker": self._state(),
-            "replayed": f"{self.replayed} stored runs follow it" if self.workflows else None,
-            "mended": f"{_some(self.mended)} failed with the code of before"
-            if self.mended
-            else None,
-            "pinned": f"{_some(self.pinned)} keep the code of before" if self.pinned else None,
-            "open runs": f"{_some(self.open_runs)} go on with it" if self.open_runs else None,
+            "stored runs that follow it": self.replayed if self.workflows else None,
+            "failed, and mended by it": _some(self.mended) or None,
+            "open, with the code of before": _some(self.pinned) or None,
+            "open, with this code": _some(self.open_runs) or None,
             "not pinned": self.not_pinned or None,
             "diverged": _some(self.diverged) or None,
             "refused": self.refused or None,
