@@ -76,7 +76,7 @@ class WorkerProcess:
         restarts = whole_number("restarts", restarts, 0)
         queue = task_queue or config.task_queue
         workflows, activities = tuple(workflows), tuple(activities)
-        spec = WorkerSpec.build(workflows, activities)
+        spec = WorkerSpec.build(workflows, activities, ai)
         command = [sys.executable, "-m", "projectai_lab", "worker", "--with-parent"]
         command += ["--address", config.address, "--namespace", config.namespace]
         command += ["--task-queue", queue, "--grace", str(seconds(grace))]

@@ -12,6 +12,15 @@ from projectai_lab.errors import CellError
 from projectai_lab.handle import LabWorkflowHandle
 
 
+class _Text(Code):
+    """Code whose letters stand below each other also where the page's style forgets it."""
+
+    def _repr_html_(self) -> str:
+        style = "<style>.lab-source pre{font-family:monospace}</style>"
+        code = super()._repr_html_()  # type: ignore[no-untyped-call]
+        return f'<div class="lab-source">{style}{code}</div>'
+
+
 def source(run: LabWorkflowHandle[Any] | WorkflowHistory, *, event_id: int | None = None) -> Code:
     """Return the cell that a run's workflow code stood in, of its last Workflow Task.
 
@@ -39,4 +48,4 @@ def source(run: LabWorkflowHandle[Any] | WorkflowHistory, *, event_id: int | Non
             f"the code that ran {history.workflow_id!r} is of no cell that was run on this "
             f"machine: worker build {until[-1] or 'unknown'}, {module or 'module unknown'}"
         )
-    return Code(data=text, language="python")
+    return _Text(data=text, language="python")  # type: ignore[no-untyped-call]
