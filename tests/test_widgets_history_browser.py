@@ -227,7 +227,7 @@ def test_a_handle_is_browsed_and_closes_with_its_lab(
         panel = widgets.history_browser(handle)
         assert f"{name}: " in panel.facts_text()
         assert "activity simulate_ai_call, attempt 1, FAILED" in panel.facts_text()
-        assert panel.query not in panel._top.children
+        assert panel.query.layout.display == "none"
         nobody = widgets.history_browser(lab.get_workflow_handle("never-there"))
         assert "&#x27;never-there&#x27; is not at the server" in nobody.notice.value
     assert panel.closed

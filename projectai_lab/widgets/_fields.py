@@ -29,12 +29,11 @@ class InvalidError(ValueError):
 class Field:
     """A named place for a value; `read` returns UNSET where the default is to hold."""
 
+    view: Any
+
     def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:
         self.spec, self.changed = spec, changed
-        self.problem = ""
         self.insist = False
-        self.note = ipywidgets.HTML()
-        self.view = ipywidgets.VBox()
 
     def read(self) -> Any:
         """Return the value; raises `InvalidError`, and shows the reason at the field."""
@@ -49,6 +48,20 @@ class Field:
         raise NotImplementedError
 
     def blame(self, words: str) -> None:
+        """Show a problem at the field; none for ""."""
+        raise NotImplementedError
+
+
+class Noted(Field):
+    """A field in a box of its own, with a note: its documentation, or its problem."""
+
+    def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:
+        super().__init__(spec, changed)
+        self.problem = ""
+        self.note = ipywidgets.HTML()
+        self.view = ipywidgets.VBox()
+
+    def blame(self, words: str) -> None:
         """Show a problem at the field, or its documentation when there is none."""
         self.problem = words
         doc = Html(f'<span class="dim">{text(self.spec.doc)}</span>') if self.spec.doc else ""
@@ -58,7 +71,7 @@ class Field:
             self.note.value = value
 
 
-class Leaf(Field):
+class Leaf(Noted):
     """One control: a text that is parsed, or a choice."""
 
     def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:

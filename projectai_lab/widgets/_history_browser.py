@@ -21,7 +21,7 @@ from projectai_lab.histories import History
 from projectai_lab.widgets import _event_table, _timeline_view
 from projectai_lab.widgets._lanes import Item, Lane, lanes, pages
 from projectai_lab.widgets._look import Html, badge, block, message, table, text
-from projectai_lab.widgets._panel import Panel, close_widgets, style
+from projectai_lab.widgets._panel import Panel, show_in, style
 from projectai_lab.widgets._runs import (
     Choice,
     Found,
@@ -101,8 +101,7 @@ class HistoryBrowser(Panel):
         self.table, self.details = html(), html()
         rows = ipywidgets.Layout(flex_flow="row wrap")
         self._top = ipywidgets.HBox([self.query, self.again], layout=rows)
-        if not self._source.asks:
-            self._top.children = [self.again]
+        self.query.layout.display = None if self._source.asks else "none"
         sheet = ipywidgets.HTML(f"<style>{_timeline_view.STYLE}</style>")
         sheet.layout.display = "none"
         self.view.children = [
@@ -198,13 +197,9 @@ class HistoryBrowser(Panel):
 
     def _show_lanes(self) -> None:
         with self.lock:
-            old = self.lanes.children
-            self.lanes.children = [
-                _timeline_view.lane_buttons(lane, self._longest, self.choose)
-                for lane in self._pages[self.lane_page.value - 1]
-            ]
-            for lane in old:
-                close_widgets(lane)
+            page = self._pages[self.lane_page.value - 1]
+            buttons = [_timeline_view.lane_buttons(one, self._longest, self.choose) for one in page]
+            show_in(self.lanes, buttons)
 
     def _show_events(self, first: bool = False) -> None:
         if self._history is None:

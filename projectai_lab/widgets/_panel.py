@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -26,6 +26,9 @@ _OF_CELL: dict[str, list[Panel]] = {}
 
 class Panel:
     """A view of facts. Subclasses fill `view` and say the facts in `facts_html`, `facts_text`.
+
+    Every widget that it makes stands in `view`, hidden where it is not wanted; what leaves it goes
+    through `show_in`. So each is closed with the panel, and no run of a cell leaves one behind.
 
     What happens to it comes on the kernel's threads (controls) and the Lab's (ticks): whoever
     touches its state holds `lock`, and makes no call of the Lab while it does. It closes with its
@@ -156,6 +159,14 @@ def close_widgets(root: Any) -> None:
         for one in (widget, getattr(widget, "layout", None), getattr(widget, "style", None)):
             if isinstance(one, ipywidgets.Widget):
                 one.close()
+
+
+def show_in(box: Any, children: Sequence[Any]) -> None:
+    """Show these in a box, and close what leaves it: a panel closes what stands in its view."""
+    left = [one for one in box.children if one not in children]
+    box.children = children
+    for one in left:
+        close_widgets(one)
 
 
 def attended() -> bool:

@@ -104,8 +104,8 @@ class Playground(Panel):
             [self.requests, self.run_button, self.stop_button, self.progress],
             layout=ipywidgets.Layout(flex_flow="row wrap"),
         )
-        real = [row] if self._lab else []
-        self.view.children = [style(), *self.fields.values(), self.notice, *real, self.facts]
+        row.layout.display = None if self._lab else "none"
+        self.view.children = [style(), *self.fields.values(), self.notice, row, self.facts]
 
     def settings(self) -> tuple[RetrySettings, TimeoutSettings, FaultPlan]:
         """Return what the fields say, a maximum interval of 0 for Temporal's own: 100 × initial.
