@@ -101,6 +101,9 @@ def test_a_bad_source_says_what_to_give(tmp_path: Path) -> None:
         widgets.history_browser([])
     with pytest.raises(TypeError, match=r"got int; history_browser takes"):
         widgets.history_browser(7)  # type: ignore[arg-type]
+    for empty in ("", "  "):
+        with pytest.raises(ValueError, match=r"^got ' *', which is no path; .* saved ones; .*save"):
+            widgets.history_browser(empty)
     with pytest.raises(HistoryFileError, match=r"histories\.save"):
         widgets.history_browser(tmp_path / "missing.json")
     (tmp_path / "none.json").write_text("no JSON")

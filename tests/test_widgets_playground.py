@@ -129,6 +129,12 @@ def test_what_no_request_can_have_is_refused_at_once(lab: Lab, bad: Any) -> None
         widgets.policy_playground(lab, **bad)
 
 
+def test_what_is_no_policy_is_refused_at_once() -> None:
+    policy: Any = {"maximum_attempts": 3}
+    with pytest.raises(ValueError, match="policy must be a RetrySettings, got dict"):
+        widgets.policy_playground(policy=policy)
+
+
 def test_a_policy_beyond_the_sliders_is_shown_as_it_is() -> None:
     policy = RetrySettings(backoff_coefficient=10, maximum_attempts=50)
     panel = widgets.policy_playground(policy=policy, fail=1.0)

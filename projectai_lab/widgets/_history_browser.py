@@ -54,8 +54,10 @@ def history_browser(
 
     `query` (a List Filter) and `limit` choose among a Lab's executions. Of a folder or zip the bad
     files are named and the others shown. `recorder` defaults to the Lab's attempt log. `allow`,
-    `redact` and `decode` are those of `tables.payloads`. Raises HistoryFileError for what is no
-    history, and ValueError for none at all.
+    `redact` and `decode` are those of `tables.payloads`.
+
+    Errors: HistoryFileError for what is no history; ValueError for none at all and for no path;
+    TypeError for another source; LabClosedError.
 
     >>> widgets.history_browser(lab, query="WorkflowType = 'ExampleWorkflow'")  # doctest: +SKIP
     """

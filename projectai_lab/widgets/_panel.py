@@ -14,6 +14,7 @@ from IPython import display as front_end
 from IPython.core.getipython import get_ipython
 
 from projectai_lab._connection import Connection
+from projectai_lab.errors import LabClosedError
 from projectai_lab.widgets._look import STYLE, Html, message
 from projectai_lab.widgets._ticker import Ticker
 
@@ -36,6 +37,8 @@ class Panel:
     """
 
     def __init__(self, connection: Connection | None = None) -> None:
+        # Before anything is made: a panel that is refused leaves no widget behind.
+        _check_open(connection)
         self.lock = threading.RLock()
         self.closed = False
         self.view = ipywidgets.VBox(layout=ipywidgets.Layout(max_width="100%"))
@@ -142,6 +145,14 @@ class Panel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_open(lab: Any) -> None:
+    """Raise TypeError for what is no Lab, LabClosedError for one that is closed."""
+    if lab is not None and not isinstance(lab, Connection):
+        raise TypeError(f"this needs an open Lab: lab = Lab.open(), then pass lab; got {lab!r}")
+    if lab and lab.loop.closed:
+        raise LabClosedError("the Lab is closed: open a new one with Lab.open()")
 
 
 def _before_run(_: Any) -> None:

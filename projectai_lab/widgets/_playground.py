@@ -11,6 +11,7 @@ import pandas as pd
 from temporalio.service import RPCError
 
 from projectai_lab import retries, tables
+from projectai_lab._checks import check_type
 from projectai_lab.errors import LabError
 from projectai_lab.lab import Lab
 from projectai_lab.latency import percentiles
@@ -54,6 +55,7 @@ def policy_playground(
     # Refused here: a panel that has nothing to show would be half made.
     FaultPlan(fail_probability={CALL: fail}, latency=Latency(a=latency))
     start = policy or RetrySettings(initial_interval=0.2, maximum_attempts=5)
+    check_type("policy", start, RetrySettings)
     return Playground(lab, start, fail, latency)
 
 

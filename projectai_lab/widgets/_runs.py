@@ -60,6 +60,9 @@ def source_of(source: Any, limit: int) -> Source:
         key = (source.id, source.run_id)
         one = Choice(key, source.id, source.fetch_history)
         return Source(source.connection, lambda _: Found([one], []))
+    if isinstance(source, str) and not source.strip():
+        # Path("") is the current folder, which nobody has named.
+        raise ValueError(f"got {source!r}, which is no path; {_WANTED}")
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         return Source(None, lambda _: _in_files(path))
