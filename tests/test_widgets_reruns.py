@@ -73,9 +73,9 @@ def opened(form: Any) -> None:
 
 def clicked(browser: Any) -> None:
     """Choose a bar, another kind and another page of the timeline."""
-    browser.lanes.children[0].children[2].click()
-    browser.kind.value = "activity"
-    browser.lane_page.value = 2
+    browser.run.lanes.children[0].children[2].click()
+    browser.run.kind.value = "activity"
+    browser.run.lane_page.value = 2
 
 
 PANELS: dict[str, tuple[Callable[[Lab], Any], Callable[[Any], None]]] = {
