@@ -237,6 +237,34 @@ def test_a_handle_is_browsed_and_closes_with_its_lab(
     assert panel.again.disabled
 
 
+def test_refresh_keeps_to_the_run_of_a_handle_and_lists_a_later_one(
+    lab: Lab, new_id: Callable[[str], str]
+) -> None:
+    name = new_id("again")
+    panel = widgets.history_browser(lab.get_workflow_handle(name))
+    assert f"{name!r} is not at the server".replace("'", "&#x27;") in panel.notice.value
+    started = lab.start_workflow(ExampleWorkflow.run, WorkflowInput("x", "u"), id=name)
+    started.result(timeout=30)
+    panel.again.click()
+    first = str(started.run_id)
+    assert not panel.notice.value
+    assert [label for label, _ in panel.runs.options] == [f"{name} · run {first}"]
+    second = run_of(lab, name)
+    assert second != first
+    panel.again.click()
+    assert first in panel.run.head.value
+    labels = [f"{name} · run {second}, the latest", f"{name} · run {first}"]
+    assert [label for label, _ in panel.runs.options] == labels
+    assert panel.runs.label == labels[1]
+    panel.runs.value = 0
+    assert second in panel.run.head.value
+    # The handle of a start knows its run.
+    panel = widgets.history_browser(started)
+    panel.again.click()
+    assert first in panel.run.head.value
+    assert len(panel.runs.options) == 1
+
+
 def test_bad_files_are_named_and_the_good_ones_shown(tmp_path: Path) -> None:
     bad = f"{HOSTILE.replace('/', '')}.json"
     (tmp_path / bad).write_text("no JSON")

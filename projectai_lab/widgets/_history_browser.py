@@ -47,9 +47,10 @@ def history_browser(
 ) -> HistoryBrowser:
     """Browse executions of a Lab, that of a handle, or saved histories, without a server.
 
-    `query` (a List Filter) and `limit` choose among a Lab's executions. Of a folder or zip the bad
-    files are named and the others shown. `recorder` defaults to the Lab's attempt log. `allow`,
-    `redact` and `decode` are those of `tables.payloads`.
+    `query` (a List Filter) and `limit` choose among a Lab's executions. Of a handle without a Run
+    Id the latest run is shown; Refresh keeps to it, and lists a later one beside it. Of a folder or
+    zip the bad files are named and the others shown. `recorder` defaults to the Lab's attempt log.
+    `allow`, `redact` and `decode` are those of `tables.payloads`.
 
     Errors: HistoryFileError for what is no history; ValueError for none at all and for no path;
     TypeError for another source; LabClosedError.
@@ -113,7 +114,9 @@ class HistoryBrowser(Panel):
             choices, at = list(found.choices), self.runs.value
             chosen = None if at is None else self._choices[at]
             place = None if chosen is None else place_of(chosen.key, choices, at)
-            if chosen and place is None and self.query.value == self._query:
+            # One that was never shown has nothing to stay for.
+            shown = chosen is not None and chosen.key == self._key
+            if chosen and shown and place is None and self.query.value == self._query:
                 choices, place = [*choices, chosen.left()], len(choices)
             self._choices, self._bad, self._query = choices, found.bad, self.query.value
             self.runs.options = [(one.label, n) for n, one in enumerate(choices)]
