@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 
 from projectai_lab import Fault, FaultPlan, Latency, RetrySettings, WorkflowInput
+from projectai_lab._words import cut
 from projectai_lab.widgets._code import Names
 from projectai_lab.widgets._fields import Field, InvalidError, Leaf
 from projectai_lab.widgets._groups import field_of, nested
@@ -454,6 +455,16 @@ def test_an_optional_text_that_is_emptied_is_none_as_its_field_says() -> None:
     field.control.value = ""
     assert field.read() is None
     assert Leaf(Spec("x", str | None, ""), lambda: None).read() == ""
+
+
+def test_a_long_text_is_cut_and_its_length_said_where_it_is_told_of() -> None:
+    assert (cut("abc", 3), cut("abcd", 3)) == ("abc", "abc… (4 characters)")
+    field = Leaf(Spec("x", int), lambda: None)
+    field.control.value = "z" * 2000
+    with pytest.raises(InvalidError, match=r"^not a whole number: 'z{40}… \(2,000 characters\)'$"):
+        field.read()
+    ((_, shown, _),) = field.lines()
+    assert shown == f"{'z' * 300}… (2,000 characters)"
 
 
 def test_an_empty_text_that_is_given_is_one() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets
 
-from projectai_lab._words import shorten
+from projectai_lab._words import cut, shorten
 from projectai_lab.widgets._kinds import UNSET, check_size, kind_of
 from projectai_lab.widgets._look import Html, block, message, text
 from projectai_lab.widgets._specs import Spec
@@ -193,4 +193,4 @@ class Leaf(Noted):
         shown = self.choices[self.control.value][0] if self.choices else self.control.value
         shown = shown or (_DEFAULT if self._untold else "")
         problem = self.problem or ("required" if self.missing else "")
-        yield above + self.spec.name, shown if len(shown) < 300 else shown[:300] + "…", problem
+        yield above + self.spec.name, cut(shown, 300), problem

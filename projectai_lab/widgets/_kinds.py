@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
 from temporalio.converter import AdvancedJSONEncoder, value_to_type
 
+from projectai_lab._words import cut
+
 
 class Unset(enum.Enum):
     """No value was given: the default holds, or something required is missing."""
@@ -154,7 +156,7 @@ def whole_number(typed: str) -> int:
     try:
         return int(typed)
     except ValueError:
-        raise ValueError(f"not a whole number: {_cut(typed)}") from None
+        raise ValueError(f"not a whole number: {cut(typed, 40)!r}") from None
 
 
 def number(typed: str) -> float:
@@ -162,9 +164,9 @@ def number(typed: str) -> float:
     try:
         value = float(typed)
     except ValueError:
-        raise ValueError(f"not a number: {_cut(typed)}") from None
+        raise ValueError(f"not a number: {cut(typed, 40)!r}") from None
     if math.isinf(value) and "inf" not in typed.lower():
-        raise ValueError(f"too large a number: {_cut(typed)}")
+        raise ValueError(f"too large a number: {cut(typed, 40)!r}")
     return value
 
 
@@ -179,7 +181,7 @@ def duration(typed: str) -> float:
     found = re.fullmatch(r"\s*([-+.\deE]+?)\s*([a-z]*)\s*", typed)
     if not found or found[2] not in _UNITS:
         raise ValueError(
-            f"not a duration: {_cut(typed)}; type seconds, or 200 ms, 1.5s, 2 min, 3 h"
+            f"not a duration: {cut(typed, 40)!r}; type seconds, or 200 ms, 1.5s, 2 min, 3 h"
         )
     return number(found[1]) * _UNITS[found[2]]
 
@@ -188,7 +190,7 @@ def _timedelta(typed: str) -> timedelta:
     try:
         return timedelta(seconds=duration(typed))
     except OverflowError:
-        raise ValueError(f"too long a duration: {_cut(typed)}") from None
+        raise ValueError(f"too long a duration: {cut(typed, 40)!r}") from None
 
 
 def _show_duration(value: timedelta | float) -> str:
@@ -199,7 +201,9 @@ def _instant(typed: str) -> datetime:
     try:
         return datetime.fromisoformat(typed.strip())
     except ValueError:
-        raise ValueError(f"not a time: {_cut(typed)}; type 2026-01-31T12:00:00+00:00") from None
+        raise ValueError(
+            f"not a time: {cut(typed, 40)!r}; type 2026-01-31T12:00:00+00:00"
+        ) from None
 
 
 def anything(typed: str) -> Any:
@@ -272,7 +276,3 @@ def check_size(typed: str) -> None:
             f"too long: {size / 2**20:.1f} MiB, and Temporal takes 2 MiB a payload; pass a "
             "reference to the data instead"
         )
-
-
-def _cut(typed: str) -> str:
-    return repr(typed if len(typed) <= 40 else f"{typed[:40]}…")
