@@ -51,6 +51,35 @@ def test_a_cell_that_is_run_again_adds_no_widget_and_no_comm(kernel: Kernel, cod
     assert kernel.run("c", COUNT) == before
 
 
+TWO = """
+from projectai_lab.workflows import ExampleWorkflow
+from IPython.display import display
+two = [widgets.submit_form(lab, ExampleWorkflow).fill(data=one, user_id="u") for one in "ab"]
+forms += two
+display(*two)
+"""
+
+
+def test_two_forms_in_one_cell_stand_beside_each_other_and_go_together(kernel: Kernel) -> None:
+    kernel.run("b", "forms = []")
+    kernel.run("a", "pass")
+    before = kernel.run("c", COUNT)
+    kernel.run("a", TWO)
+    assert len(kernel.bundles) == 2
+    once = kernel.run("c", COUNT)
+    told = "print([(one.closed, one.arguments()[0].data) for one in forms])"
+    assert kernel.run("c", told) == "[(False, 'a'), (False, 'b')]\n"
+    # Each starts its own: neither's click, id nor message is the other's.
+    kernel.run("c", "for one in forms: one.button.click()")
+    started = "print(len({handle.id for one in forms for handle in one.handles}))"
+    assert kernel.run("c", started) == "2\n"
+    kernel.run("a", TWO)
+    assert kernel.run("c", "print([one.closed for one in forms])") == "[True, True, False, False]\n"
+    assert kernel.run("c", COUNT) == once
+    kernel.run("a", "pass")
+    assert kernel.run("c", COUNT) == before
+
+
 def opened(form: Any) -> None:
     """Open every group of a form, add to its lists twice and remove the first item again."""
 
