@@ -259,7 +259,7 @@ def test_a_choice_offers_its_values(hint: Any, labels: list[str], value: Any) ->
     assert [label for label, _ in one.control.options] == labels
     one.put(value)
     assert one.read() == value
-    with pytest.raises(ValueError, match="it: 'c' is not a choice"):
+    with pytest.raises(ValueError, match=f"it: 'c' is not a choice; there are {labels[1]}, "):
         one.put("c")
 
 
@@ -465,6 +465,20 @@ def test_a_long_text_is_cut_and_its_length_said_where_it_is_told_of() -> None:
         field.read()
     ((_, shown, _),) = field.lines()
     assert shown == f"{'z' * 300}… (2,000 characters)"
+
+
+def test_none_that_is_given_for_anything_is_none() -> None:
+    field = Leaf(Spec("x", Any), lambda: None)
+    field.put(None)
+    assert field.read() is None
+    assert "taken as null; in quotes it is text" in field.note.value
+    for hint, default in ((Any, None), (int | None, 3), (int, None)):
+        field = Leaf(Spec("x", hint, default), lambda: None)
+        field.put(None)
+        assert field.read() is None
+        assert field.note.value == ""
+    with pytest.raises(ValueError, match="x: None is not a whole number"):
+        Leaf(Spec("x", int, 3), lambda: None).put(None)
 
 
 def test_an_empty_text_that_is_given_is_one() -> None:

@@ -80,7 +80,7 @@ def test_a_policy_without_a_limit_is_shown_and_kept_as_one() -> None:
     panel = widgets.policy_playground(policy=RetrySettings(initial_interval=0.2))
     assert panel.fields["maximum_attempts"].label == "unlimited"
     assert panel.settings()[0] == RetrySettings(initial_interval=0.2)
-    assert "maximum attempts unlimited" in panel.facts_text()
+    assert "maximum interval (s) 100 × initial, maximum attempts unlimited" in panel.facts_text()
     assert "as code RetrySettings(initial_interval=0.2)" in panel.facts_text()
     assert "there is no limit, here are the first 20" in panel.facts_html()
     assert panel.planned.attempt.tolist() == list(range(1, 21))

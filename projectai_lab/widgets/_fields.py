@@ -133,7 +133,7 @@ class Leaf(Noted):
         except ValueError as error:
             self.blame(str(error))
             raise InvalidError(str(error)) from None
-        if value is not UNSET and (words := self.kind.remark(value)):
+        if self.control.value and (words := self.kind.remark(value)):
             self._note(self._doc, words)
         return value
 
@@ -177,7 +177,10 @@ class Leaf(Noted):
             # Typed, an empty text is none; given, it is one.
             self._given_empty = value == ""
         except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{self.spec.name}: {value!r} is not {self.kind.words}") from error
+            labels = ", ".join(label for label, _ in self.kind.choices)
+            there = f"; there are {labels}" if labels else ""
+            words = f"{self.spec.name}: {value!r} is not {self.kind.words}{there}"
+            raise ValueError(words) from error
 
     def _show(self, value: Any) -> None:
         if self.choices:
@@ -186,7 +189,8 @@ class Leaf(Noted):
                 raise ValueError(f"{value!r} is none of the choices")
             self.control.value = found[0]
         else:
-            self.control.value = "" if value is None else self.kind.show(value)
+            nothing = value is None and (self.kind.optional or self.spec.default is None)
+            self.control.value = "" if nothing else self.kind.show(value)
 
     def lines(self, above: str = "") -> Iterator[Line]:
         """Yield its own line."""

@@ -14,6 +14,7 @@ from projectai_lab.errors import LabError
 from projectai_lab.lab import Lab
 from projectai_lab.latency import percentiles
 from projectai_lab.models import (
+    Duration,
     FaultPlan,
     Latency,
     RetrySettings,
@@ -34,6 +35,7 @@ ATTEMPTS = 20
 _QUANTILES = (0.5, 0.95, 0.99)
 _OUTCOME = ("n", "gave up", *(f"p{100 * q:.0f} (s)" for q in _QUANTILES))
 _PLANNED = ("attempt", "backoff before it (s)", "due at the earliest (s)")
+_OWN = "100 × initial"
 _WIDE = {"description_width": "11em"}
 _ROW = {"width": "26em", "max_width": "100%"}
 
@@ -76,13 +78,10 @@ class Playground(Panel):
         self.recompute()
 
     def _build(self, policy: RetrySettings, fail: float, latency: float) -> None:
-        longest = policy.maximum_interval
         self.fields: dict[str, Any] = {
             "initial_interval": _number("initial interval (s)", seconds(policy.initial_interval)),
             "backoff_coefficient": _slider("backoff coefficient", policy.backoff_coefficient, 1, 5),
-            "maximum_interval": _number(
-                "maximum interval (s)", 0 if longest is None else seconds(longest)
-            ),
+            "maximum_interval": _interval("maximum interval (s)", policy.maximum_interval),
             "maximum_attempts": _attempts("maximum attempts", policy.maximum_attempts),
             "start_to_close": _number("start-to-close (s)", 10.0),
             "fail": _slider("probability of failure", fail, 0, 1),
@@ -186,6 +185,8 @@ class Playground(Panel):
 
     def _settings_rows(self, policy: RetrySettings) -> list[tuple[str, str]]:
         rows = [(one.description, _told(one)) for one in self.fields.values()]
+        if policy.maximum_interval is None:
+            rows[2] = (rows[2][0], _OWN)
         if types := policy.non_retryable_error_types:
             rows.append(("non-retryable types", ", ".join(types)))
         return [*rows, ("as code", Names().expression(policy))]
@@ -262,6 +263,12 @@ def _attempts(words: str, given: int) -> Any:
 def _told(field: Any) -> str:
     chosen = isinstance(field, ipywidgets.SelectionSlider)
     return str(field.label) if chosen else f"{field.value:g}"
+
+
+def _interval(words: str, given: Duration | None) -> Any:
+    field = _number(words, 0 if given is None else seconds(given))
+    field.tooltip = f"0 for Temporal's own: {_OWN}"
+    return field
 
 
 def _outcome(name: str, rows: pd.DataFrame) -> tuple[str, ...]:
