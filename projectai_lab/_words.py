@@ -59,3 +59,12 @@ def shorten(words: str, most: int = 34) -> str:
     """Cut a long name in its middle, where names differ least."""
     keep = (most - 1) // 2
     return words if len(words) <= most else f"{words[:keep]}…{words[-keep:]}"
+
+
+def cut(words: str, most: int) -> str:
+    """Cut a long content at its end, and say how long it is.
+
+    >>> cut("abc", 3), cut("abcd", 3)
+    ('abc', 'abc… (4 characters)')
+    """
+    return words if len(words) <= most else f"{words[:most]}… ({len(words):,} characters)"

@@ -147,6 +147,11 @@ class LabClient(Connection):
 
         >>> lab.results([lab.start_workflow("ExampleWorkflow", one) for one in inputs])
         """
+        if isinstance(handles, str | LabWorkflowHandle) or not isinstance(handles, Iterable):
+            raise TypeError(
+                "results takes a list of handles, such as lab.results([handle]); one has "
+                f"handle.result(); got {handles!r}"
+            )
         chosen, limit_s = list(handles), limit_of(timeout)
         for one in chosen:
             if not isinstance(one, LabWorkflowHandle):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NewType
 
 from temporalio import workflow
 
@@ -76,6 +77,45 @@ class Notes:
         return note.name
 
 
+class Shade(enum.StrEnum):
+    """A choice that the converter can send."""
+
+    DARK = "dark"
+    LIGHT = "light"
+
+
+UserId = NewType("UserId", str)
+
+
+@dataclass
+class Parcel:
+    """Parts of every sort that the converter can send."""
+
+    owner: UserId
+    shade: Shade
+    inner: Inner
+    shades: list[Shade]
+    named: dict[str, Inner]
+    weight: float = math.nan
+    limit: float = math.inf
+    extra: Inner | None = None
+    more: list[Inner] | None = None
+    mode: Literal["a", "b"] = "a"
+    step: Annotated[int, "metres"] = 1
+    after: Parcel | None = None
+    within: list[Parcel] = field(default_factory=list)
+
+
+@workflow.defn
+class Parcels:
+    """Return what the worker was given, as Python."""
+
+    @workflow.run
+    async def run(self, parcel: Parcel, copies: int = 1) -> str:
+        """Tell it."""
+        return f"{parcel!r} x {copies}"
+
+
 @workflow.defn
 class Plain:
     """Takes several plain parameters."""
@@ -118,9 +158,9 @@ class Sleeper:
 
 @workflow.defn
 class Loose:
-    """Takes anything, and what Temporal never sends."""
+    """Takes anything, any number of words, and what Temporal never sends."""
 
     @workflow.run
     async def run(self, value: Any = 1, *more: str, loud: bool = False) -> str:
-        """Tell the type."""
-        return type(value).__name__
+        """Tell the type, and the words."""
+        return " ".join([type(value).__name__, *more])

@@ -133,6 +133,16 @@ def test_an_interrupt_leaves_the_executions_running(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["an-id", None, 3])
+def test_what_is_no_list_is_refused_with_the_line_to_type(lab: Lab, wrong: Any) -> None:
+    takes = r"results takes a list of handles, such as lab\.results\(\[handle\]\)"
+    with pytest.raises(TypeError, match=f"^{takes}; .*; got {wrong!r}$"):
+        lab.results(wrong)
+    one: Any = lab.get_workflow_handle("one")
+    with pytest.raises(TypeError, match=rf"^{takes}; one has handle\.result\(\); got <.*'one'"):
+        lab.results(one)
+
+
+@pytest.mark.parametrize("wrong", ["an-id", None, 3])
 def test_what_is_no_handle_is_refused(lab: Lab, wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"results takes handles, of lab\.start_workflow"):
         lab.results([wrong])

@@ -111,7 +111,7 @@ def test_a_wrong_text_is_told_at_its_field(lab: Lab) -> None:
 @pytest.fixture
 def own(lab: Lab) -> Lab:
     """Return the Lab with a worker for the workflows of the form's tests."""
-    lab.start_worker(workflows=[Orders, Notes, Plain, Nothing, Lies, Sleeper])
+    lab.start_worker(workflows=[Orders, Notes, Plain, Nothing, Lies, Sleeper, Loose])
     return lab
 
 
@@ -352,9 +352,19 @@ def test_the_cause_of_a_failure_is_escaped(lab: Lab) -> None:
         assert "<script" not in form._table.value
 
 
+def test_any_number_of_further_arguments_has_a_list(own: Lab) -> None:
+    with submit_form(own, Loose) as form:
+        form.fill(more=["a", "b"])
+        assert "any number of further arguments" in form.fields[1].inner.note.value
+        assert form.code.endswith("handle = lab.start_workflow(Loose.run, 1, 'a', 'b')")
+        assert form.submit().result(timeout=30) == "int a b"
+        form.fill(value="x", more=[])
+        assert form.submit().result(timeout=30) == "str"
+
+
 def test_a_value_that_only_equals_the_default_is_sent(lab: Lab) -> None:
     form = submit_form(lab, Loose)
-    assert [one.spec.name for one in form.fields] == ["value"]
+    assert [one.spec.name for one in form.fields] == ["value", "more"]
     assert form.arguments() == []
     form.fields[0].control.value = "true"
     assert form.arguments() == [True]

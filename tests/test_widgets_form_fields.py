@@ -7,12 +7,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NewType
 from uuid import UUID
 
 import pytest
 
 from projectai_lab import Fault, FaultPlan, Latency, RetrySettings, WorkflowInput
+from projectai_lab._words import cut
 from projectai_lab.widgets._code import Names
 from projectai_lab.widgets._fields import Field, InvalidError, Leaf
 from projectai_lab.widgets._groups import field_of, nested
@@ -20,6 +21,11 @@ from projectai_lab.widgets._kinds import UNSET, kind_of
 from projectai_lab.widgets._specs import Spec, specs_of
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
+
+
+UserId = NewType("UserId", str)
+OrderNo = NewType("OrderNo", int)
+Nested = NewType("Nested", OrderNo)
 
 
 class Colour(enum.Enum):
@@ -114,6 +120,11 @@ def typed(hint: Any, words: str) -> Any:
         (Any, '{"a": 1}', {"a": 1}),
         (Any, '"7"', "7"),
         (tuple[int, str], '[1, "a"]', (1, "a")),
+        (UserId, "as it is", "as it is"),
+        (OrderNo, "7", 7),
+        (OrderNo | None, "", None),
+        (Annotated[OrderNo, "doc"], "7", 7),
+        (float, "inf", math.inf),
         (dict, '{"a": [1]}', {"a": [1]}),
     ],
 )
@@ -128,8 +139,9 @@ def test_a_text_becomes_a_value_of_the_type(hint: Any, words: str, value: Any) -
         (int, "1.5", "not a whole number"),
         (int, HOSTILE, "not a whole number"),
         (float, "much", "not a number"),
-        (float, "nan", "not a finite number"),
-        (float, "1e999", "not a finite number"),
+        (float, "1e999", "too large a number"),
+        (timedelta, "inf", "not a duration"),
+        (UserId, "x" * 3 * 2**20, "too long"),
         (timedelta, "soon", "not a duration"),
         (timedelta, "3 fortnights", "type seconds, or 200 ms"),
         (timedelta, "1e300", "too long a duration"),
@@ -178,6 +190,61 @@ def test_what_a_text_for_anything_was_taken_for_is_said() -> None:
     assert (one.control.value, one.read()) == ('"7"', "7")
 
 
+def test_a_new_type_is_typed_as_its_base_wherever_it_stands() -> None:
+    assert Leaf(Spec("it", Nested, Nested(OrderNo(3))), lambda: None).control.value == "3"
+    assert Leaf(Spec("it", UserId, UserId("u")), lambda: None).control.value == "u"
+    group: Any = made(dict[UserId, list[Nested]], {})
+    group.put({"u": [1, 2]})
+    assert group.read() == {"u": [1, 2]}
+    group.inner.rows[0][1].rows[0][1].control.value = "x"
+    with pytest.raises(InvalidError):
+        group.read()
+    assert "not a whole number" in {name: told for name, _, told in group.lines()}["it[u][0]"]
+
+
+NAN: list[tuple[Any, Any]] = [
+    (float, math.nan),
+    (float, math.inf),
+    (float | None, -math.inf),
+    (tuple[float, float], (0.0, math.inf)),
+    (dict, {"a": math.nan}),
+    (timedelta | float, math.inf),
+]
+
+
+@pytest.mark.parametrize(("hint", "default"), NAN, ids=str)
+def test_a_default_that_is_no_number_of_json_holds_without_an_error(
+    hint: Any, default: Any
+) -> None:
+    one = Leaf(Spec("it", hint, default), lambda: None)
+    assert one.read() is default
+    assert one.problem == ""
+    assert 'role="alert"' not in one.note.value
+    shown, one.control.value = one.control.value, "[0"
+    with pytest.raises(InvalidError):
+        one.read()
+    one.control.value = shown
+    assert one.read() is default
+
+
+def test_what_a_number_is_sent_as_that_json_lacks_is_said_beside_its_documentation() -> None:
+    one = Leaf(Spec("it", float, 1.0, "how long"), lambda: None)
+    for typed_, sent in (("nan", "NaN"), ("-inf", "-Infinity")):
+        one.control.value = typed_
+        one.read()
+        assert f"sent as {sent}: workers in Python read it" in one.note.value
+        assert "how long" in one.note.value
+    one.control.value = "2"
+    assert one.read() == 2.0
+    assert "sent as" not in one.note.value
+
+
+def test_a_default_that_cannot_be_typed_is_named_where_nothing_is_typed() -> None:
+    one = Leaf(Spec("it", date, date(2026, 1, 31)), lambda: None)
+    assert one.control.placeholder == "empty for its default, datetime.date(2026, 1, 31)"
+    assert [shown for _, shown, _ in one.lines()] == ["(default)"]
+
+
 @pytest.mark.parametrize(
     ("hint", "labels", "value"),
     [
@@ -192,7 +259,7 @@ def test_a_choice_offers_its_values(hint: Any, labels: list[str], value: Any) ->
     assert [label for label, _ in one.control.options] == labels
     one.put(value)
     assert one.read() == value
-    with pytest.raises(ValueError, match="it: 'c' is not a choice"):
+    with pytest.raises(ValueError, match=f"it: 'c' is not a choice; there are {labels[1]}, "):
         one.put("c")
 
 
@@ -388,6 +455,37 @@ def test_an_optional_text_that_is_emptied_is_none_as_its_field_says() -> None:
     field.control.value = ""
     assert field.read() is None
     assert Leaf(Spec("x", str | None, ""), lambda: None).read() == ""
+
+
+def test_a_long_text_is_cut_and_its_length_said_where_it_is_told_of() -> None:
+    assert (cut("abc", 3), cut("abcd", 3)) == ("abc", "abc… (4 characters)")
+    field = Leaf(Spec("x", int), lambda: None)
+    field.control.value = "z" * 2000
+    with pytest.raises(InvalidError, match=r"^not a whole number: 'z{40}… \(2,000 characters\)'$"):
+        field.read()
+    ((_, shown, _),) = field.lines()
+    assert shown == f"{'z' * 300}… (2,000 characters)"
+
+
+def test_none_that_is_given_for_anything_is_none() -> None:
+    field = Leaf(Spec("x", Any), lambda: None)
+    field.put(None)
+    assert field.read() is None
+    assert "taken as null; in quotes it is text" in field.note.value
+    for hint, default in ((Any, None), (int | None, 3), (int, None)):
+        field = Leaf(Spec("x", hint, default), lambda: None)
+        field.put(None)
+        assert field.read() is None
+        assert field.note.value == ""
+    with pytest.raises(ValueError, match="x: None is not a whole number"):
+        Leaf(Spec("x", int, 3), lambda: None).put(None)
+
+
+def test_an_empty_text_that_is_given_is_one() -> None:
+    for hint, default in ((str, UNSET), (str | None, None), (str | None, "d"), (Any, UNSET)):
+        field = Leaf(Spec("x", hint, default), lambda: None)
+        field.put("")
+        assert field.read() == ""
 
 
 def test_what_is_no_number_of_json_is_no_number_here() -> None:

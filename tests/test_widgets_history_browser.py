@@ -39,40 +39,40 @@ def test_a_saved_file_is_browsed_without_a_server() -> None:
 
 def test_a_click_on_a_bar_shows_its_events_and_payloads() -> None:
     panel = widgets.history_browser(DATA / "mixed.json")
-    lane = next(one for one in panel.lanes.children if "echo" in one.children[0].value)
+    lane = next(one for one in panel.run.lanes.children if "echo" in one.children[0].value)
     lane.children[2].click()
-    assert "Payloads of activity echo, attempt 1" in panel.details.value
-    assert "ACTIVITY_TASK_COMPLETED" in panel.details.value
-    assert panel.details.value in panel.facts_html()
+    assert "Payloads of activity echo, attempt 1" in panel.run.details.value
+    assert "ACTIVITY_TASK_COMPLETED" in panel.run.details.value
+    assert panel.run.details.value in panel.facts_html()
 
 
 def test_what_is_redacted_or_not_allowed_stays_so() -> None:
     panel = widgets.history_browser(DATA / "mixed.json", allow=[])
-    for lane in panel.lanes.children:
+    for lane in panel.run.lanes.children:
         lane.children[2].click()
-        assert "<code>" not in panel.details.value
+        assert "<code>" not in panel.run.details.value
     hidden = widgets.history_browser(DATA / "mixed.json", redact=lambda _: "hidden")
-    hidden.lanes.children[1].children[2].click()
-    assert "<code>&quot;hidden&quot;</code>" in hidden.details.value
+    hidden.run.lanes.children[1].children[2].click()
+    assert "<code>&quot;hidden&quot;</code>" in hidden.run.details.value
 
 
 def test_the_filter_shows_one_kind_and_every_event_has_one() -> None:
     panel = widgets.history_browser(DATA / "everything.json")
     counts = []
     for kind in [kind for kind in KINDS if kind != "all"]:
-        panel.kind.value = kind
-        caption = panel.table.value.partition("<caption>")[2].partition("</caption>")[0]
+        panel.run.kind.value = kind
+        caption = panel.run.table.value.partition("<caption>")[2].partition("</caption>")[0]
         counts.append(int(caption.rpartition(" ")[2].replace(",", "")))
     assert sum(counts) == len(histories.load(DATA / "everything.json").events)
 
 
 def test_long_histories_come_in_pages() -> None:
     panel = widgets.history_browser(made.history("long", *["call"] * 200))
-    assert "Events (all): 1–50 of 602" in panel.table.value
-    panel.event_page.value = panel.event_page.max
-    assert "601–602 of 602" in panel.table.value
-    assert sum(len(lane.children) - 2 for lane in panel.lanes.children) <= PAGE_ITEMS
-    panel.lane_page.value = 2
+    assert "Events (all): 1–50 of 602" in panel.run.table.value
+    panel.run.event_page.value = panel.run.event_page.max
+    assert "601–602 of 602" in panel.run.table.value
+    assert sum(len(lane.children) - 2 for lane in panel.run.lanes.children) <= PAGE_ITEMS
+    panel.run.lane_page.value = 2
     assert "workflow execution" not in panel.facts_text()
 
 
@@ -80,19 +80,19 @@ def test_hostile_text_is_escaped_everywhere() -> None:
     step = made.Step(HOSTILE, status="FAILED", failure={"message": HOSTILE})
     history = made.history(HOSTILE, step, made.Signal(HOSTILE), workflow_type=HOSTILE)
     panel = widgets.history_browser([history, history])
-    for lane in panel.lanes.children:
+    for lane in panel.run.lanes.children:
         lane.children[2].click()
         page = panel.facts_html() + "".join(one.value for one in lane.children[:2])
         assert "<script>a" not in page
         assert "<img" not in page
-    assert "&lt;script&gt;" in panel.details.value
+    assert "&lt;script&gt;" in panel.run.details.value
 
 
 def test_an_open_run_says_where_its_bars_end() -> None:
     panel = widgets.history_browser(
         made.history("open", "call", made.Step("slow", status=None), status=None)
     )
-    assert "open: bars run to its last event so far" in panel.head.value
+    assert "open: bars run to its last event so far" in panel.run.head.value
     assert "activity slow, PENDING" in panel.facts_text()
 
 
@@ -101,6 +101,9 @@ def test_a_bad_source_says_what_to_give(tmp_path: Path) -> None:
         widgets.history_browser([])
     with pytest.raises(TypeError, match=r"got int; history_browser takes"):
         widgets.history_browser(7)  # type: ignore[arg-type]
+    for empty in ("", "  "):
+        with pytest.raises(ValueError, match=r"^got ' *', which is no path; .* saved ones; .*save"):
+            widgets.history_browser(empty)
     with pytest.raises(HistoryFileError, match=r"histories\.save"):
         widgets.history_browser(tmp_path / "missing.json")
     (tmp_path / "none.json").write_text("no JSON")
@@ -227,11 +230,39 @@ def test_a_handle_is_browsed_and_closes_with_its_lab(
         panel = widgets.history_browser(handle)
         assert f"{name}: " in panel.facts_text()
         assert "activity simulate_ai_call, attempt 1, FAILED" in panel.facts_text()
-        assert panel.query not in panel._top.children
+        assert panel.query.layout.display == "none"
         nobody = widgets.history_browser(lab.get_workflow_handle("never-there"))
         assert "&#x27;never-there&#x27; is not at the server" in nobody.notice.value
     assert panel.closed
     assert panel.again.disabled
+
+
+def test_refresh_keeps_to_the_run_of_a_handle_and_lists_a_later_one(
+    lab: Lab, new_id: Callable[[str], str]
+) -> None:
+    name = new_id("again")
+    panel = widgets.history_browser(lab.get_workflow_handle(name))
+    assert f"{name!r} is not at the server".replace("'", "&#x27;") in panel.notice.value
+    started = lab.start_workflow(ExampleWorkflow.run, WorkflowInput("x", "u"), id=name)
+    started.result(timeout=30)
+    panel.again.click()
+    first = str(started.run_id)
+    assert not panel.notice.value
+    assert [label for label, _ in panel.runs.options] == [f"{name} · run {first}"]
+    second = run_of(lab, name)
+    assert second != first
+    panel.again.click()
+    assert first in panel.run.head.value
+    labels = [f"{name} · run {second}, the latest", f"{name} · run {first}"]
+    assert [label for label, _ in panel.runs.options] == labels
+    assert panel.runs.label == labels[1]
+    panel.runs.value = 0
+    assert second in panel.run.head.value
+    # The handle of a start knows its run.
+    panel = widgets.history_browser(started)
+    panel.again.click()
+    assert first in panel.run.head.value
+    assert len(panel.runs.options) == 1
 
 
 def test_bad_files_are_named_and_the_good_ones_shown(tmp_path: Path) -> None:
@@ -276,12 +307,12 @@ def test_many_bad_files_are_counted(tmp_path: Path) -> None:
 def test_a_recorder_is_asked_for_where_none_was_given() -> None:
     history = made.history("retried", made.Step("call", attempts=3))
     without = widgets.history_browser(history)
-    assert "2 attempts without times" in without.note.value
-    assert "pass recorder=lab.attempts" in without.note.value
+    assert "2 attempts without times" in without.run.note.value
+    assert "pass recorder=lab.attempts" in without.run.note.value
     given = widgets.history_browser(history, recorder=attempts.read(DATA / "attempts.jsonl"))
-    assert "2 attempts without times" in given.note.value
-    assert "pass recorder=" not in given.note.value
-    assert "the recorder does not know them" in given.note.value
+    assert "2 attempts without times" in given.run.note.value
+    assert "pass recorder=" not in given.run.note.value
+    assert "the recorder does not know them" in given.run.note.value
 
 
 def test_pages_that_are_left_leave_no_models_behind() -> None:
@@ -289,7 +320,7 @@ def test_pages_that_are_left_leave_no_models_behind() -> None:
     counts = []
     for _ in range(3):
         for page in (2, 1):
-            panel.lane_page.value = page
+            panel.run.lane_page.value = page
         counts.append(len(_instances))
     assert len(set(counts)) == 1
 
@@ -297,39 +328,39 @@ def test_pages_that_are_left_leave_no_models_behind() -> None:
 def test_fifty_thousand_events_stay_in_pages() -> None:
     history = made.history("huge", *["call"] * 16_666)
     panel = widgets.history_browser(history)
-    assert f"Events (all): 1–{PAGE_EVENTS} of 50,000" in panel.table.value
-    assert panel.event_page.max == 50_000 // PAGE_EVENTS
-    assert panel.lane_page.max == -(-16_667 // PAGE_LANES)
-    for page in (1, panel.lane_page.max // 2, panel.lane_page.max):
-        panel.lane_page.value = page
-        panel.event_page.value = page
-        hits = sum(len(lane.children) - 2 for lane in panel.lanes.children)
+    assert f"Events (all): 1–{PAGE_EVENTS} of 50,000" in panel.run.table.value
+    assert panel.run.event_page.max == 50_000 // PAGE_EVENTS
+    assert panel.run.lane_page.max == -(-16_667 // PAGE_LANES)
+    for page in (1, panel.run.lane_page.max // 2, panel.run.lane_page.max):
+        panel.run.lane_page.value = page
+        panel.run.event_page.value = page
+        hits = sum(len(lane.children) - 2 for lane in panel.run.lanes.children)
         assert 0 < hits <= PAGE_ITEMS
-        assert len(panel.lanes.children) <= PAGE_LANES
-        assert panel.table.value.count("<tr>") == PAGE_EVENTS + 1
+        assert len(panel.run.lanes.children) <= PAGE_LANES
+        assert panel.run.table.value.count("<tr>") == PAGE_EVENTS + 1
         assert len(panel.facts_text().splitlines()) <= PAGE_ITEMS + 2
-    panel.event_page.value = panel.event_page.max
-    assert "49,951–50,000 of 50,000" in panel.table.value
-    panel.kind.value = "workflow"
-    assert panel.event_page.value == 1
-    assert "Events (workflow): 2" in panel.table.value
+    panel.run.event_page.value = panel.run.event_page.max
+    assert "49,951–50,000 of 50,000" in panel.run.table.value
+    panel.run.kind.value = "workflow"
+    assert panel.run.event_page.value == 1
+    assert "Events (workflow): 2" in panel.run.table.value
 
 
 def test_a_lane_longer_than_a_page_goes_on_on_the_next() -> None:
     signals = [made.Signal(HOSTILE)] * (2 * PAGE_ITEMS + 10)
     panel = widgets.history_browser(made.history("told", *signals))
     seen = []
-    for page in range(1, panel.lane_page.max + 1):
-        panel.lane_page.value = page
-        counts = [len(lane.children) - 2 for lane in panel.lanes.children]
+    for page in range(1, panel.run.lane_page.max + 1):
+        panel.run.lane_page.value = page
+        counts = [len(lane.children) - 2 for lane in panel.run.lanes.children]
         assert sum(counts) <= PAGE_ITEMS
         seen.append(sum(counts))
-        drawn = "".join(lane.children[1].value for lane in panel.lanes.children)
+        drawn = "".join(lane.children[1].value for lane in panel.run.lanes.children)
         assert drawn.count("<circle") + drawn.count("<rect") == sum(counts)
         assert "<script>a" not in panel.facts_html()
     assert sum(seen) == 2 * PAGE_ITEMS + 11
-    panel.lanes.children[-1].children[-1].click()
-    assert f'<td class="num">{2 * PAGE_ITEMS + 11}</td>' in panel.details.value
+    panel.run.lanes.children[-1].children[-1].click()
+    assert f'<td class="num">{2 * PAGE_ITEMS + 11}</td>' in panel.run.details.value
 
 
 def test_each_backoff_of_a_long_lane_is_drawn_on_one_page() -> None:

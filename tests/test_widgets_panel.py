@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
 import pytest
 from IPython.core.events import EventManager
+from ipywidgets.widgets.widget import _instances
 from temporalio.service import RPCError, RPCStatusCode
 
+from projectai_lab import widgets
 from projectai_lab.config import LabConfig
 from projectai_lab.errors import LabClosedError
 from projectai_lab.lab import Lab
@@ -163,6 +166,40 @@ def test_the_next_run_of_a_cell_closes_the_panels_of_the_one_before(
     assert first.view.comm is None
     for panel in (again, elsewhere):
         panel.close()
+
+
+PANELS: dict[str, Callable[[Any], Panel]] = {
+    "form": lambda lab: widgets.submit_form(lab, "ExampleWorkflow"),
+    "monitor": widgets.monitor,
+    "history_browser": widgets.history_browser,
+    "policy_playground": widgets.policy_playground,
+}
+
+
+@pytest.mark.parametrize("make", PANELS.values(), ids=PANELS)
+def test_a_closed_lab_is_refused_with_the_next_step_and_nothing_is_left(
+    config: LabConfig, make: Callable[[Any], Panel]
+) -> None:
+    with Lab.connect(config, worker=False) as lab:
+        pass
+    before = set(_instances)
+    with pytest.raises(LabClosedError, match=r"^the Lab is closed: open a new one with Lab\.open"):
+        make(lab)
+    assert set(_instances) == before
+    assert not lab._farewells
+
+
+def test_the_handle_of_a_closed_lab_is_refused_too(config: LabConfig) -> None:
+    with Lab.connect(config, worker=False) as lab:
+        handle = lab.get_workflow_handle("any")
+    with pytest.raises(LabClosedError, match=r"open a new one with Lab\.open"):
+        widgets.history_browser(handle)
+
+
+@pytest.mark.parametrize("name", [name for name in PANELS if name != "history_browser"])
+def test_what_is_no_lab_is_refused_with_the_line_to_type(name: str) -> None:
+    with pytest.raises(TypeError, match=r"needs an open Lab: .*lab.*; got 'x'$"):
+        PANELS[name]("x")
 
 
 def test_all_text_is_escaped_and_html_is_not() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from projectai_lab.widgets._kinds import UNSET, is_model
-from projectai_lab.widgets._specs import Started, specs_of
+from projectai_lab.widgets._kinds import UNSET, is_model, show_json
+from projectai_lab.widgets._specs import Spec, Started, specs_of
 
 LONGEST = 20_000
 _WIDTH = 88
@@ -117,8 +118,29 @@ class Names:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return whether two values are equal and of one type: True is not 1."""
-    return type(one) is type(other) and bool(one == other)
+    """Return whether two values are one, or equal and of one type: True is not 1."""
+    # NaN does not equal itself.
+    return one is other or (type(one) is type(other) and bool(one == other))
+
+
+def left_out(given: Sequence[Any], specs: Sequence[Spec]) -> list[Any]:
+    """Return arguments without those at the end that stand at their default.
+
+    The worker reads by type hints only where all parameters are sent, so that a record would come
+    as a dict: then none is left out.
+    """
+    kept = list(given)
+    while kept and same(kept[-1], specs[len(kept) - 1].default):
+        kept.pop()
+    return kept if all(map(_needs_no_hint, kept)) else list(given)
+
+
+def _needs_no_hint(value: Any) -> bool:
+    try:
+        # As text: a member of a str enum equals its value, and NaN not itself.
+        return repr(json.loads(show_json(value))) == repr(value)
+    except (TypeError, ValueError):
+        return False
 
 
 def _call(function: str, parts: Sequence[str]) -> str:

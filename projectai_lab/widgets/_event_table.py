@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from projectai_lab import tables
-from projectai_lab._words import duration
+from projectai_lab._words import cut, duration
 from projectai_lab.histories import History
 from projectai_lab.widgets._lanes import Item
 from projectai_lab.widgets._look import Html, message, table, text
@@ -55,7 +55,7 @@ def _cells(row: Any) -> tuple[object, ...]:
     facts = [f"{k.replace('_', ' ')} {v}" for k in _FACTS if not pd.isna(v := getattr(row, k))]
     size = None if pd.isna(row.payload_bytes) else int(row.payload_bytes)
     at = duration(row.since_start_s)
-    return row.event_id, at, row.event_type, name, _short("; ".join(facts), 300), size
+    return row.event_id, at, row.event_type, name, cut("; ".join(facts), 300), size
 
 
 def details_html(
@@ -86,7 +86,7 @@ def details_html(
         caption=f"Payloads of {item.name}",
         numbers=("event", "bytes"),
     )
-    facts = table(("fact", "value"), [(k, _short(str(v), 600)) for k, v in item.facts.items()])
+    facts = table(("fact", "value"), [(k, cut(str(v), 600)) for k, v in item.facts.items()])
     return Html(
         f"<h4>{text(words(item))}</h4>{events_html(shown, f'Events of {item.name}')}"
         f'<div class="plab-rows">{payloads if rows else _NONE}</div>'
@@ -97,8 +97,4 @@ def details_html(
 def _content(one: Any) -> object:
     if pd.isna(one.data):
         return f"not shown: {one.encoding} that is not decoded here or not allowed"
-    return Html(f"<code>{text(_short(one.data, MOST_CHARACTERS))}</code>")
-
-
-def _short(words: str, most: int) -> str:
-    return words if len(words) <= most else f"{words[:most]}… ({len(words):,} characters)"
+    return Html(f"<code>{text(cut(one.data, MOST_CHARACTERS))}</code>")

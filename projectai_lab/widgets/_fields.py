@@ -7,13 +7,8 @@ from typing import Any
 
 import ipywidgets
 
-from projectai_lab.widgets._kinds import (
-    UNSET,
-    anything,
-    check_size,
-    kind_of,
-    taken_as,
-)
+from projectai_lab._words import cut, shorten
+from projectai_lab.widgets._kinds import UNSET, check_size, kind_of
 from projectai_lab.widgets._look import Html, block, message, text
 from projectai_lab.widgets._specs import Spec
 
@@ -29,12 +24,11 @@ class InvalidError(ValueError):
 class Field:
     """A named place for a value; `read` returns UNSET where the default is to hold."""
 
+    view: Any
+
     def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:
         self.spec, self.changed = spec, changed
-        self.problem = ""
         self.insist = False
-        self.note = ipywidgets.HTML()
-        self.view = ipywidgets.VBox()
 
     def read(self) -> Any:
         """Return the value; raises `InvalidError`, and shows the reason at the field."""
@@ -49,16 +43,36 @@ class Field:
         raise NotImplementedError
 
     def blame(self, words: str) -> None:
+        """Show a problem at the field; none for ""."""
+        raise NotImplementedError
+
+
+class Noted(Field):
+    """A field in a box of its own, with a note: its documentation, or its problem."""
+
+    def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:
+        super().__init__(spec, changed)
+        self.problem = ""
+        self.note = ipywidgets.HTML()
+        self.view = ipywidgets.VBox()
+
+    def blame(self, words: str) -> None:
         """Show a problem at the field, or its documentation when there is none."""
         self.problem = words
-        doc = Html(f'<span class="dim">{text(self.spec.doc)}</span>') if self.spec.doc else ""
-        shown = message(words, "error") if words else doc
-        value = block(shown) if shown else ""
+        self._note(message(words, "error") if words else self._doc)
+
+    @property
+    def _doc(self) -> Html:
+        doc = self.spec.doc
+        return Html(f'<div class="dim">{text(doc)}</div>' if doc else "")
+
+    def _note(self, *parts: str) -> None:
+        value = block(*parts) if any(parts) else ""
         if self.note.value != value:
             self.note.value = value
 
 
-class Leaf(Field):
+class Leaf(Noted):
     """One control: a text that is parsed, or a choice."""
 
     def __init__(self, spec: Spec, changed: Callable[[], None]) -> None:
@@ -71,6 +85,9 @@ class Leaf(Field):
         self.control = self._control()
         self.view.children = [self.control, self.note]
         self._untold = not spec.required and not self._show_default()
+        told = not spec.required and not self._untold and not self.choices
+        self._given_empty = False
+        self._default_text: str | None = self.control.value if told else None
         self.blame("")
         self.control.observe(lambda _: changed(), "value")
 
@@ -84,6 +101,10 @@ class Leaf(Field):
                 self.choices.insert(0, (_DEFAULT, UNSET))
                 self.control.options = [(label, n) for n, (label, _) in enumerate(self.choices)]
                 self.control.value = 0
+            else:
+                self.control.placeholder = (
+                    f"empty for its default, {shorten(repr(self.spec.default))}"
+                )
             return False
         return True
 
@@ -112,8 +133,8 @@ class Leaf(Field):
         except ValueError as error:
             self.blame(str(error))
             raise InvalidError(str(error)) from None
-        if self.kind.parse is anything and value is not UNSET and (words := taken_as(value)):
-            self.note.value = block(words)
+        if self.control.value and (words := self.kind.remark(value)):
+            self._note(self._doc, words)
         return value
 
     def _typed(self) -> Any:
@@ -123,7 +144,11 @@ class Leaf(Field):
                 return self._missing()
             return value
         typed: str = self.control.value
-        if not typed and self._empty_is_none():
+        given_empty = not typed and self._given_empty
+        if typed == self._default_text and not given_empty:
+            # Not read back: a text may say less than the default, and nobody has typed it.
+            return self.spec.default
+        if not typed and self._empty_is_none() and not given_empty:
             return self._missing()
         check_size(typed)
         return self.kind.parse(typed)
@@ -149,8 +174,13 @@ class Leaf(Field):
         """Show a value; TypeError or ValueError for one that does not fit."""
         try:
             self._show(value)
+            # Typed, an empty text is none; given, it is one.
+            self._given_empty = value == ""
         except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{self.spec.name}: {value!r} is not {self.kind.words}") from error
+            labels = ", ".join(label for label, _ in self.kind.choices)
+            there = f"; there are {labels}" if labels else ""
+            words = f"{self.spec.name}: {value!r} is not {self.kind.words}{there}"
+            raise ValueError(words) from error
 
     def _show(self, value: Any) -> None:
         if self.choices:
@@ -159,10 +189,12 @@ class Leaf(Field):
                 raise ValueError(f"{value!r} is none of the choices")
             self.control.value = found[0]
         else:
-            self.control.value = "" if value is None else self.kind.show(value)
+            nothing = value is None and (self.kind.optional or self.spec.default is None)
+            self.control.value = "" if nothing else self.kind.show(value)
 
     def lines(self, above: str = "") -> Iterator[Line]:
         """Yield its own line."""
         shown = self.choices[self.control.value][0] if self.choices else self.control.value
+        shown = shown or (_DEFAULT if self._untold else "")
         problem = self.problem or ("required" if self.missing else "")
-        yield above + self.spec.name, shown if len(shown) < 300 else shown[:300] + "…", problem
+        yield above + self.spec.name, cut(shown, 300), problem

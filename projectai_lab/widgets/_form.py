@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from projectai_lab.client import LabClient
 from projectai_lab.errors import LabError
 from projectai_lab.handle import LabWorkflowHandle
-from projectai_lab.widgets._code import LONGEST, same, start_code
+from projectai_lab.widgets._code import LONGEST, left_out, start_code
 from projectai_lab.widgets._fields import Field, Leaf
 from projectai_lab.widgets._groups import Record, field_of, nested, put_all, read_all
 from projectai_lab.widgets._kinds import shape_of
@@ -112,14 +112,11 @@ class SubmitForm(Panel):
         if bad:
             wrong = [name for name, _, problem in self._lines() if problem]
             raise ValueError(f"needs another value: {', '.join(wrong or filter(None, bad))}")
-        if isinstance(self._started.workflow, str):
-            return list(values.get("arguments", []))
         specs = [one.spec for one in self.fields]
         given = [values.get(one.name, one.default) for one in specs]
-        # Positional: what is left out at the end stands at its default there.
-        while given and same(given[-1], specs[len(given) - 1].default):
-            given.pop()
-        return given
+        if specs and specs[-1].rest and (rest := given.pop()):
+            return [*given, *rest]
+        return left_out(given, specs)
 
     def _lines(self) -> list[tuple[str, str, str]]:
         own = [self.workflow_id, self.task_queue]

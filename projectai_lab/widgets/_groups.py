@@ -10,13 +10,14 @@ import ipywidgets
 
 from projectai_lab._checks import did_you_mean
 from projectai_lab._words import many
-from projectai_lab.widgets._fields import Field, InvalidError, Leaf, Line
+from projectai_lab.widgets._fields import Field, InvalidError, Leaf, Line, Noted
 from projectai_lab.widgets._kinds import UNSET, Shape, shape_of, without_none
 from projectai_lab.widgets._look import block
+from projectai_lab.widgets._panel import show_in
 from projectai_lab.widgets._specs import Spec, first_lines, specs_of
 
 
-class Record(Field):
+class Record(Noted):
     """The fields of a dataclass or a pydantic model, the simple ones first."""
 
     def __init__(self, spec: Spec, changed: Callable[[], None], make: type) -> None:
@@ -61,7 +62,7 @@ class Record(Field):
             yield from one.lines(f"{above}{self.spec.name}." if self.spec.name else above)
 
 
-class Items(Field):
+class Items(Noted):
     """A list or a dict: one field an item, with buttons to add and remove."""
 
     def __init__(self, spec: Spec, changed: Callable[[], None], shape: Shape) -> None:
@@ -80,15 +81,15 @@ class Items(Field):
         remove = ipywidgets.Button(description="Remove")
         row = (name, item, remove)
         remove.on_click(lambda _: self._less(row))
+        self.rows.append(row)
         if name and key is not UNSET:
             name.put(key)
         if value is not UNSET:
             item.put(value)
-        self.rows.append(row)
-        self._arrange()
 
     def _more(self, _: Any) -> None:
         self._append()
+        self._arrange()
         self.changed()
 
     def _less(self, row: tuple[Leaf | None, Field, Any]) -> None:
@@ -98,7 +99,7 @@ class Items(Field):
 
     def _arrange(self) -> None:
         views = [w for name, item, go in self.rows for w in (*_view(name), item.view, go)]
-        self.view.children = [self.note, *views, self.add]
+        show_in(self.view, [self.note, *views, self.add])
 
     def read(self) -> Any:
         """Return the list or dict."""
@@ -128,9 +129,11 @@ class Items(Field):
             raise ValueError(f"{self.spec.name} must be a {wanted}, got {value!r}")
         self.rows = []
         pairs: Any = value.items() if self.shape.key else ((UNSET, one) for one in value)
-        for key, one in pairs:
-            self._append(key, one)
-        self._arrange()
+        try:
+            for key, one in pairs:
+                self._append(key, one)
+        finally:
+            self._arrange()
 
     def lines(self, above: str = "") -> Iterator[Line]:
         """Yield the lines of its items."""
@@ -150,7 +153,8 @@ class Folded(Field):
         self.inner: Field | None = None
         self.optional = without_none(spec.hint)[1]
         self.given = ipywidgets.Checkbox(description="give a value (else None)", indent=False)
-        self.body = ipywidgets.VBox()
+        self.given.layout.display = None if self.optional else "none"
+        self.body = ipywidgets.VBox([self.given])
         self.view = ipywidgets.Accordion([self.body], titles=(spec.name,), selected_index=None)
         self.view.observe(self._opened, "selected_index")
         self.given.observe(lambda _: changed(), "value")
@@ -165,11 +169,11 @@ class Folded(Field):
     def _build(self) -> Field:
         if self.inner is None:
             self.inner = self._make(self._edited)
+            self.body.children = [self.given, self.inner.view]
             default = self.spec.default
             if default not in (UNSET, None):
                 self.inner.put(default)
                 self.given.value = True
-            self.body.children = [*([self.given] if self.optional else []), self.inner.view]
         return self.inner
 
     def _edited(self) -> None:
@@ -200,7 +204,6 @@ class Folded(Field):
 
     def blame(self, words: str) -> None:
         """Show a problem within the group, and open it."""
-        super().blame(words)
         if words:
             self._build().blame(words)
             self.view.selected_index = 0

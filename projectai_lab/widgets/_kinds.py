@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
 from temporalio.converter import AdvancedJSONEncoder, value_to_type
+
+from projectai_lab._words import cut
 
 
 class Unset(enum.Enum):
@@ -48,6 +50,8 @@ class Kind:
     choices: tuple[tuple[str, Any], ...] = ()
     optional: bool = False
     lines: int = 1
+    remark: Callable[[Any], str] = lambda _: ""
+    """What has to be said of a value that is fine."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,22 @@ class Shape:
     item: Any = None
 
 
+def bare(hint: Any) -> Any:
+    """Return what a NewType or an annotated type is a type of."""
+    while isinstance(hint, NewType) or get_origin(hint) is Annotated:
+        hint = hint.__supertype__ if isinstance(hint, NewType) else hint.__origin__
+    return hint
+
+
 def without_none(hint: Any) -> tuple[Any, bool]:
-    """Return a type without its None, and whether None was one of its values."""
+    """Return a bare type without its None, and whether None was one of its values."""
+    hint = bare(hint)
     if get_origin(hint) not in (Union, types.UnionType):
         return hint, hint is type(None)
     rest = [one for one in get_args(hint) if one is not type(None)]
     if len(rest) == len(get_args(hint)):
         return hint, False
-    return (rest[0] if len(rest) == 1 else Union[tuple(rest)]), True  # noqa: UP007
+    return (bare(rest[0]) if len(rest) == 1 else Union[tuple(rest)]), True  # noqa: UP007
 
 
 def is_model(hint: Any) -> bool:
@@ -77,10 +89,11 @@ def is_model(hint: Any) -> bool:
 
 def shape_of(hint: Any) -> Shape | None:
     """Return which parts a type has; None for one that is typed as a whole."""
+    hint = bare(hint)
     origin, args = get_origin(hint), get_args(hint)
     if isinstance(hint, type) and not origin and (is_dataclass(hint) or is_model(hint)):
         return Shape("record", hint)
-    if origin in (dict, Mapping) and len(args) == 2 and args[0] in (str, int):
+    if origin in (dict, Mapping) and len(args) == 2 and bare(args[0]) in (str, int):
         return Shape("dict", dict, *args)
     if origin not in _LISTS or not args:
         return None
@@ -107,16 +120,15 @@ def _plain(hint: Any) -> Kind:
         make: Any = _timedelta if hint is timedelta else duration
         return Kind("seconds, or 1.5s, 2 min, 3 h", make, _show_duration)
     if hint in (int, float) or union == {int, float}:
-        whole = hint is int
-        return Kind(
-            "a whole number" if whole else "a number", whole_number if whole else number, _show
-        )
+        if hint is int:
+            return Kind("a whole number", whole_number, _show)
+        return Kind("a number", number, _show, remark=_not_of_json)
     simple: dict[Any, Kind] = {
         str: Kind("text", str, _of_type(str)),
         datetime: Kind("a time: 2026-01-31T12:00:00+00:00", _instant, datetime.isoformat),
     }
     if hint in (Any, object):
-        return Kind("text, or JSON", anything, show_anything, lines=2)
+        return Kind("text, or JSON", anything, show_anything, lines=2, remark=_taken_as)
     return simple.get(hint) or Kind("JSON", partial(_json, hint), show_json, lines=3)
 
 
@@ -144,18 +156,24 @@ def whole_number(typed: str) -> int:
     try:
         return int(typed)
     except ValueError:
-        raise ValueError(f"not a whole number: {_cut(typed)}") from None
+        raise ValueError(f"not a whole number: {cut(typed, 40)!r}") from None
 
 
 def number(typed: str) -> float:
-    """Return a finite number; ValueError in words."""
+    """Return a number; ValueError in words, also for one that is too large to be one."""
     try:
         value = float(typed)
     except ValueError:
-        raise ValueError(f"not a number: {_cut(typed)}") from None
-    if not math.isfinite(value):
-        raise ValueError(f"not a finite number: {_cut(typed)}; JSON has no such")
+        raise ValueError(f"not a number: {cut(typed, 40)!r}") from None
+    if math.isinf(value) and "inf" not in typed.lower():
+        raise ValueError(f"too large a number: {cut(typed, 40)!r}")
     return value
+
+
+def _not_of_json(value: Any) -> str:
+    if not isinstance(value, float) or math.isfinite(value):
+        return ""
+    return f"sent as {show_json(value)}: workers in Python read it, those of other SDKs may not"
 
 
 def duration(typed: str) -> float:
@@ -163,7 +181,7 @@ def duration(typed: str) -> float:
     found = re.fullmatch(r"\s*([-+.\deE]+?)\s*([a-z]*)\s*", typed)
     if not found or found[2] not in _UNITS:
         raise ValueError(
-            f"not a duration: {_cut(typed)}; type seconds, or 200 ms, 1.5s, 2 min, 3 h"
+            f"not a duration: {cut(typed, 40)!r}; type seconds, or 200 ms, 1.5s, 2 min, 3 h"
         )
     return number(found[1]) * _UNITS[found[2]]
 
@@ -172,7 +190,7 @@ def _timedelta(typed: str) -> timedelta:
     try:
         return timedelta(seconds=duration(typed))
     except OverflowError:
-        raise ValueError(f"too long a duration: {_cut(typed)}") from None
+        raise ValueError(f"too long a duration: {cut(typed, 40)!r}") from None
 
 
 def _show_duration(value: timedelta | float) -> str:
@@ -183,7 +201,9 @@ def _instant(typed: str) -> datetime:
     try:
         return datetime.fromisoformat(typed.strip())
     except ValueError:
-        raise ValueError(f"not a time: {_cut(typed)}; type 2026-01-31T12:00:00+00:00") from None
+        raise ValueError(
+            f"not a time: {cut(typed, 40)!r}; type 2026-01-31T12:00:00+00:00"
+        ) from None
 
 
 def anything(typed: str) -> Any:
@@ -218,7 +238,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is none of JSON's numbers")
 
 
-def taken_as(value: Any) -> str:
+def _taken_as(value: Any) -> str:
     """Return what a text for anything was taken for, where that is no text."""
     if isinstance(value, str):
         return ""
@@ -256,7 +276,3 @@ def check_size(typed: str) -> None:
             f"too long: {size / 2**20:.1f} MiB, and Temporal takes 2 MiB a payload; pass a "
             "reference to the data instead"
         )
-
-
-def _cut(typed: str) -> str:
-    return repr(typed if len(typed) <= 40 else f"{typed[:40]}…")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -14,6 +14,7 @@ from IPython import display as front_end
 from IPython.core.getipython import get_ipython
 
 from projectai_lab._connection import Connection
+from projectai_lab.errors import LabClosedError
 from projectai_lab.widgets._look import STYLE, Html, message
 from projectai_lab.widgets._ticker import Ticker
 
@@ -27,12 +28,17 @@ _OF_CELL: dict[str, list[Panel]] = {}
 class Panel:
     """A view of facts. Subclasses fill `view` and say the facts in `facts_html`, `facts_text`.
 
+    Every widget that it makes stands in `view`, hidden where it is not wanted; what leaves it goes
+    through `show_in`. So each is closed with the panel, and no run of a cell leaves one behind.
+
     What happens to it comes on the kernel's threads (controls) and the Lab's (ticks): whoever
     touches its state holds `lock`, and makes no call of the Lab while it does. It closes with its
     Lab, with its cell's next run, or by hand.
     """
 
     def __init__(self, connection: Connection | None = None) -> None:
+        # Before anything is made: a panel that is refused leaves no widget behind.
+        _check_open(connection)
         self.lock = threading.RLock()
         self.closed = False
         self.view = ipywidgets.VBox(layout=ipywidgets.Layout(max_width="100%"))
@@ -141,6 +147,14 @@ class Panel:
         self.close()
 
 
+def _check_open(lab: Any) -> None:
+    """Raise TypeError for what is no Lab, LabClosedError for one that is closed."""
+    if lab is not None and not isinstance(lab, Connection):
+        raise TypeError(f"this needs an open Lab: lab = Lab.open(), then pass lab; got {lab!r}")
+    if lab and lab.loop.closed:
+        raise LabClosedError("the Lab is closed: open a new one with Lab.open()")
+
+
 def _before_run(_: Any) -> None:
     """Close the panels that the earlier run of the cell made."""
     for panel in _OF_CELL.pop(_cell_id() or "", []):
@@ -156,6 +170,14 @@ def close_widgets(root: Any) -> None:
         for one in (widget, getattr(widget, "layout", None), getattr(widget, "style", None)):
             if isinstance(one, ipywidgets.Widget):
                 one.close()
+
+
+def show_in(box: Any, children: Sequence[Any]) -> None:
+    """Show these in a box, and close what leaves it: a panel closes what stands in its view."""
+    left = [one for one in box.children if one not in children]
+    box.children = children
+    for one in left:
+        close_widgets(one)
 
 
 def attended() -> bool:

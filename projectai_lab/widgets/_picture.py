@@ -38,7 +38,9 @@ def outcome_picture(sides: Mapping[str, pd.DataFrame], planned: pd.DataFrame) ->
     if "real" in sides:
         together.attrs.update(sides["real"].attrs)
     plots.latency(together, by="side", column="completion_s", ax=ax)
-    for due in planned.cumulative_backoff_s[1:]:
+    dues = planned.cumulative_backoff_s[1:]
+    # Those after the last request would leave the curves a sliver of the width.
+    for due in dues[dues <= together.completion_s.max()]:
         ax.axvline(due, color="#777777", linewidth=0.8, linestyle=":", zorder=0)
     if "real" not in sides:
         ax.set_xlabel(ax.get_xlabel().replace("clock unknown", "simulated"))

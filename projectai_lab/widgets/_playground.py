@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
+import dataclasses
 from typing import Any
 
 import ipywidgets
 import pandas as pd
-from temporalio.service import RPCError
 
-from projectai_lab import retries, tables
+from projectai_lab import retries
+from projectai_lab._checks import check_type
 from projectai_lab.errors import LabError
 from projectai_lab.lab import Lab
 from projectai_lab.latency import percentiles
 from projectai_lab.models import (
+    Duration,
     FaultPlan,
     Latency,
     RetrySettings,
@@ -22,16 +22,20 @@ from projectai_lab.models import (
     WorkflowInput,
     seconds,
 )
+from projectai_lab.widgets._code import Names
 from projectai_lab.widgets._look import Html, block, message, table
 from projectai_lab.widgets._panel import Panel, style
 from projectai_lab.widgets._picture import outcome_picture
-from projectai_lab.workflows import ExampleWorkflow
+from projectai_lab.widgets._real_run import RealRun
 
 CALL = "simulate_ai_call"
 SIMULATED = 20_000
+ATTEMPTS = 20
+"""Where the slider of attempts ends, and of a policy without a limit the planned schedule."""
 _QUANTILES = (0.5, 0.95, 0.99)
 _OUTCOME = ("n", "gave up", *(f"p{100 * q:.0f} (s)" for q in _QUANTILES))
 _PLANNED = ("attempt", "backoff before it (s)", "due at the earliest (s)")
+_OWN = "100 × initial"
 _WIDE = {"description_width": "11em"}
 _ROW = {"width": "26em", "max_width": "100%"}
 
@@ -47,13 +51,15 @@ def policy_playground(
 
     Shown are the planned schedule and the completion times of 20,000 simulated requests, each one
     `simulate_ai_call` that fails with probability `fail` after `latency` seconds. With a Lab, "Run
-    for real" lays its own requests over them, timed on the server's clock.
+    for real" lays its own requests over them, timed on the server's clock. What `policy` has beside
+    the sliders, its non-retryable types, holds too.
 
     >>> widgets.policy_playground(lab)                                         # doctest: +SKIP
     """
     # Refused here: a panel that has nothing to show would be half made.
     FaultPlan(fail_probability={CALL: fail}, latency=Latency(a=latency))
     start = policy or RetrySettings(initial_interval=0.2, maximum_attempts=5)
+    check_type("policy", start, RetrySettings)
     return Playground(lab, start, fail, latency)
 
 
@@ -63,29 +69,20 @@ class Playground(Panel):
     def __init__(self, lab: Lab | None, policy: RetrySettings, fail: float, latency: float) -> None:
         super().__init__(lab)
         self._lab = lab
+        self._given = policy
         self.real: pd.DataFrame | None = None
-        self.simulated = pd.DataFrame()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self.simulated = self.planned = pd.DataFrame()
+        self._said: list[tuple[str, str]] = []
+        self._run = RealRun(self._tell, self._done, lambda: self._busy(False))
         self._build(policy, fail, latency)
         self.recompute()
 
     def _build(self, policy: RetrySettings, fail: float, latency: float) -> None:
-        longest = policy.maximum_interval
         self.fields: dict[str, Any] = {
             "initial_interval": _number("initial interval (s)", seconds(policy.initial_interval)),
             "backoff_coefficient": _slider("backoff coefficient", policy.backoff_coefficient, 1, 5),
-            "maximum_interval": _number(
-                "maximum interval (s)", 0 if longest is None else seconds(longest)
-            ),
-            "maximum_attempts": ipywidgets.IntSlider(
-                policy.maximum_attempts or 20,
-                min=1,
-                max=max(20, policy.maximum_attempts),
-                description="maximum attempts",
-                style=_WIDE,
-                layout=_ROW,
-            ),
+            "maximum_interval": _interval("maximum interval (s)", policy.maximum_interval),
+            "maximum_attempts": _attempts("maximum attempts", policy.maximum_attempts),
             "start_to_close": _number("start-to-close (s)", 10.0),
             "fail": _slider("probability of failure", fail, 0, 1),
             "latency": _number("an attempt takes (s)", latency),
@@ -98,14 +95,14 @@ class Playground(Panel):
         for field in self.fields.values():
             field.observe(lambda _: self.recompute(), "value")
         self.run_button.on_click(lambda _: self.run())
-        self.stop_button.on_click(lambda _: self._stop.set())
+        self.stop_button.on_click(lambda _: self._run.stop())
         # Wrapped, so that the real run stands below on narrow screens.
         row = ipywidgets.HBox(
             [self.requests, self.run_button, self.stop_button, self.progress],
             layout=ipywidgets.Layout(flex_flow="row wrap"),
         )
-        real = [row] if self._lab else []
-        self.view.children = [style(), *self.fields.values(), self.notice, *real, self.facts]
+        row.layout.display = None if self._lab else "none"
+        self.view.children = [style(), *self.fields.values(), self.notice, row, self.facts]
 
     def settings(self) -> tuple[RetrySettings, TimeoutSettings, FaultPlan]:
         """Return what the fields say, a maximum interval of 0 for Temporal's own: 100 × initial.
@@ -113,7 +110,8 @@ class Playground(Panel):
         ValueError where a policy cannot be that.
         """
         value = {name: field.value for name, field in self.fields.items()}
-        policy = RetrySettings(
+        policy = dataclasses.replace(
+            self._given,
             initial_interval=value["initial_interval"],
             backoff_coefficient=value["backoff_coefficient"],
             maximum_interval=value["maximum_interval"] or None,
@@ -129,30 +127,40 @@ class Playground(Panel):
         with self.lock:
             try:
                 policy, timeouts, plan = self.settings()
-                self.planned = retries.planned(policy)
+                self.planned = retries.planned(policy, policy.maximum_attempts or ATTEMPTS)
+            except ValueError as error:
+                self.say_trouble(str(error))
+                return
+            self.say_trouble(None)
+            self._said, self.real = self._settings_rows(policy), None
+            try:
                 self.simulated = retries.simulate(
                     policy, plan, SIMULATED, start_to_close=timeouts.start_to_close
                 )
-            except (ValueError, LabError) as error:
-                self.notice.value = message(error, "error")
-                return
-            self.notice.value, self.real = "", None
+            except LabError as error:
+                # A policy that never ends has a schedule still, and can be run and stopped.
+                self.simulated = pd.DataFrame()
+                self.say_trouble(str(error))
             self._show()
 
     def _show(self) -> None:
-        self.facts.value = self.facts_html()
+        self.facts.value = self._facts()
 
     def facts_html(self) -> Html:
         """Return the settings, the planned schedule, the outcomes and their picture."""
+        return Html(self.notice.value + self._facts())
+
+    def _facts(self) -> Html:
+        first = "" if self._limited else f"; there is no limit, here are the first {ATTEMPTS}"
         parts = [
-            table(["setting", "value"], self._settings_rows(), caption="Retry Policy and faults"),
+            table(["setting", "value"], self._said, caption="Retry Policy and faults"),
             table(
                 _PLANNED,
                 [
                     (row.attempt, _text(row.backoff_s), _text(row.cumulative_backoff_s))
                     for row in self.planned.itertuples()
                 ],
-                caption="planned schedule, without the time of the attempts",
+                caption=f"planned schedule, without the time of the attempts{first}",
                 numbers=_PLANNED,
             ),
             table(
@@ -162,24 +170,34 @@ class Playground(Panel):
                 numbers=_OUTCOME,
             ),
         ]
-        return block(*parts, outcome_picture(self._sides(), self.planned))
+        picture = outcome_picture(self._sides(), self.planned) if self._sides() else ""
+        return block(*parts, picture)
 
     def facts_text(self) -> str:
         """Return the settings and the outcomes as lines."""
-        settings = ", ".join(f"{name} {value}" for name, value in self._settings_rows())
+        settings = ", ".join(f"{name} {value}" for name, value in self._said)
         lines = [" · ".join(_outcome(name, rows)) for name, rows in self._sides().items()]
         return "\n".join(["policy playground: " + settings, " · ".join(_OUTCOME), *lines])
 
-    def _settings_rows(self) -> list[tuple[str, str]]:
-        return [(field.description, f"{field.value:g}") for field in self.fields.values()]
+    @property
+    def _limited(self) -> bool:
+        return bool(self.fields["maximum_attempts"].value)
+
+    def _settings_rows(self, policy: RetrySettings) -> list[tuple[str, str]]:
+        rows = [(one.description, _told(one)) for one in self.fields.values()]
+        if policy.maximum_interval is None:
+            rows[2] = (rows[2][0], _OWN)
+        if types := policy.non_retryable_error_types:
+            rows.append(("non-retryable types", ", ".join(types)))
+        return [*rows, ("as code", Names().expression(policy))]
 
     def _sides(self) -> dict[str, pd.DataFrame]:
-        sides = {"simulated": self.simulated}
-        return sides if self.real is None else {**sides, "real": self.real}
+        sides = {"simulated": self.simulated, "real": self.real}
+        return {name: rows for name, rows in sides.items() if rows is not None and len(rows)}
 
     def run(self) -> None:
         """Start the requests on the Lab, in the background; "Stop" ends those that are open."""
-        if self._lab is None or (self._thread and self._thread.is_alive()):
+        if self._lab is None or self._run.goes_on:
             return
         try:
             policy, timeouts, plan = self.settings()
@@ -190,47 +208,14 @@ class Playground(Panel):
             WorkflowInput("a request", f"playground-{n}", plan, n, {CALL: policy}, {CALL: timeouts})
             for n in range(self.requests.value)
         ]
-        self._stop.clear()
         self._busy(True)
-        work, name = (self._lab, asked), "projectai-lab-playground"
-        self._thread = threading.Thread(target=self._carry_out, args=work, name=name, daemon=True)
-        self._thread.start()
+        self._run.start(self._lab, asked)
 
-    def _carry_out(self, lab: Lab, asked: list[WorkflowInput]) -> None:
-        handles: list[Any] = []
-        try:
-            for request in asked:
-                if self._stop.is_set():
-                    break
-                handles.append(lab.start_workflow(ExampleWorkflow.run, request))
-            for number, handle in enumerate(handles):
-                self._tell(f"{number} of {len(handles)} done")
-                self._wait_for(handle)
-            found = tables.activities(lab.fetch_histories(handles, progress=False))
-            self._done(found[found.activity_type == CALL])
-        except Exception as error:
-            self._tell(message(f"{type(error).__name__}: {error}", "error"))
-        finally:
-            self._busy(False)
-
-    def _wait_for(self, handle: Any) -> None:
-        while True:
-            if self._stop.is_set():
-                # One that has ended meanwhile is none to stop.
-                with contextlib.suppress(RPCError):
-                    handle.terminate(reason="stopped in the playground")
-                return
-            try:
-                handle.result(timeout=0.5)
-                return
-            except TimeoutError:
-                continue
-
-    def _done(self, calls: pd.DataFrame) -> None:
+    def _done(self, found: pd.DataFrame) -> None:
         with self.lock:
             if self.closed:
                 return
-            closed = calls[calls.status != "PENDING"]
+            closed = found[(found.activity_type == CALL) & (found.status != "PENDING")]
             self.real = retries.requests(closed) if len(closed) else None
             self._tell(f"{len(closed)} requests done")
             self._show()
@@ -246,7 +231,7 @@ class Playground(Panel):
 
     def close(self) -> None:
         """Stop a run for real too."""
-        self._stop.set()
+        self._run.stop()
         super().close()
 
 
@@ -266,6 +251,26 @@ def _slider(words: str, value: float, least: float, most: float) -> Any:
     )
 
 
+def _attempts(words: str, given: int) -> Any:
+    """Return a slider of 1 to 20 and what was given, with "unlimited" at its end: Temporal's 0."""
+    counts = sorted({*range(1, ATTEMPTS + 1), given} - {0})
+    options = [*((str(one), one) for one in counts), ("unlimited", 0)]
+    return ipywidgets.SelectionSlider(
+        options=options, value=given, description=words, style=_WIDE, layout=_ROW
+    )
+
+
+def _told(field: Any) -> str:
+    chosen = isinstance(field, ipywidgets.SelectionSlider)
+    return str(field.label) if chosen else f"{field.value:g}"
+
+
+def _interval(words: str, given: Duration | None) -> Any:
+    field = _number(words, 0 if given is None else seconds(given))
+    field.tooltip = f"0 for Temporal's own: {_OWN}"
+    return field
+
+
 def _outcome(name: str, rows: pd.DataFrame) -> tuple[str, ...]:
     found = percentiles(rows, "completion_s", q=_QUANTILES)
     levels = [_text(value) for value in found.value_s]
@@ -273,4 +278,5 @@ def _outcome(name: str, rows: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _text(seconds: float) -> str:
-    return "" if pd.isna(seconds) else f"{seconds:.3g}"
+    # Three digits, and no exponent.
+    return "" if pd.isna(seconds) else f"{float(f'{seconds:.3g}'):,.10g}"

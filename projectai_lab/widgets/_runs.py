@@ -57,9 +57,11 @@ def source_of(source: Any, limit: int) -> Source:
     if isinstance(source, LabClient):
         return Source(source, partial(_listed, source, limit), asks=True)
     if isinstance(source, LabWorkflowHandle):
-        key = (source.id, source.run_id)
-        one = Choice(key, source.id, source.fetch_history)
-        return Source(source.connection, lambda _: Found([one], []))
+        seen = [source.run_id] if source.run_id else []
+        return Source(source.connection, partial(_of_handle, source, seen))
+    if isinstance(source, str) and not source.strip():
+        # Path("") is the current folder, which nobody has named.
+        raise ValueError(f"got {source!r}, which is no path; {_WANTED}")
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         return Source(None, lambda _: _in_files(path))
@@ -77,6 +79,40 @@ def _listed(lab: LabClient, limit: int, query: str) -> Found:
         for run in lab.list_workflows(query, limit=limit)
     ]
     return Found(choices, [])
+
+
+def _of_handle(handle: LabWorkflowHandle[Any], seen: list[str], _: str) -> Found:
+    """Return the handle's run, or where it names none those that were the latest at a look."""
+    if not handle.run_id:
+        try:
+            latest = handle.describe().run_id
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND or seen:
+                raise
+            return Found([Choice((handle.id, None), handle.id, partial(_raise, error))], [])
+        if latest not in seen:
+            seen.insert(0, latest)
+    newer = ", the latest" if len(seen) > 1 else ""
+    choices = [
+        Choice(
+            (handle.id, run),
+            f"{handle.id} · run {run}{'' if n else newer}",
+            _fetch_run(handle, run),
+        )
+        for n, run in enumerate(seen)
+    ]
+    return Found(choices, [])
+
+
+def _fetch_run(handle: LabWorkflowHandle[Any], run_id: str) -> Callable[[], History]:
+    """Return what fetches this run: the SDK's handle of a start fetches the latest of its id."""
+    connection = handle.connection
+    one = connection.client.get_workflow_handle(handle.id, run_id=run_id)
+    return LabWorkflowHandle(connection, one).fetch_history
+
+
+def _raise(error: Exception) -> History:
+    raise error
 
 
 def _in_files(path: Path) -> Found:

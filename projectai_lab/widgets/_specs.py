@@ -18,12 +18,13 @@ from projectai_lab.widgets._kinds import UNSET, is_model
 
 @dataclass(frozen=True)
 class Spec:
-    """One part: `default` is UNSET where it is required."""
+    """One part: `default` is UNSET where it is required; `rest` stands for any number of them."""
 
     name: str
     hint: Any
     default: Any = UNSET
     doc: str = ""
+    rest: bool = False
 
     @property
     def required(self) -> bool:
@@ -48,7 +49,8 @@ def started_by(workflow: Any) -> Started:
     Raises TypeError for anything else.
     """
     if isinstance(workflow, str) and workflow.strip():
-        wanted = Spec("arguments", list, [], "a JSON list with one item an argument")
+        words = "a JSON list with one item an argument"
+        wanted = Spec("arguments", list, [], words, rest=True)
         return Started(workflow, workflow, None, (wanted,), "started by name: arguments as JSON")
     owner = workflow if isinstance(workflow, type) else _owner(workflow)
     definition = _Definition.from_class(owner) if owner else None
@@ -74,14 +76,15 @@ def _owner(run: Any) -> type | None:
 def _parameters(run: Any) -> list[Spec]:
     hints = _hints(run)
     given = list(inspect.signature(run).parameters.values())[1:]
-    empty = inspect.Parameter.empty
     # Temporal passes arguments by position only, and as many as are sent.
-    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [
-        Spec(one.name, hints.get(one.name, Any), UNSET if one.default is empty else one.default)
-        for one in given
-        if one.kind in by_position
-    ]
+    by_name = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    return [_parameter(one, hints.get(one.name, Any)) for one in given if one.kind not in by_name]
+
+
+def _parameter(one: inspect.Parameter, hint: Any) -> Spec:
+    if one.kind is inspect.Parameter.VAR_POSITIONAL:
+        return Spec(one.name, list[hint], [], "any number of further arguments", rest=True)
+    return Spec(one.name, hint, UNSET if one.default is inspect.Parameter.empty else one.default)
 
 
 def specs_of(record: type) -> list[Spec]:

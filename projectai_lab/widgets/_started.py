@@ -14,6 +14,7 @@ from projectai_lab._calls import cause_in_words
 from projectai_lab._connect import ANSWER_WITHIN_S, translated
 from projectai_lab._html import link
 from projectai_lab._troubles import Watch
+from projectai_lab._words import cut
 from projectai_lab.errors import LabError
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.widgets._look import Html, badge, table
@@ -53,7 +54,7 @@ class Row:
         seen = await self.handle.handle.describe()
         if seen.close_time and seen.start_time:
             self.seconds = f"{(seen.close_time - seen.start_time).total_seconds():.2f}"
-        self.told = _cut(await self._outcome())
+        self.told = cut(await self._outcome(), _LONGEST)
         self.status = seen.status.name if seen.status else "unknown"
 
     async def _outcome(self) -> str:
@@ -101,7 +102,3 @@ class Rows:
         """Return the rows as lines of text."""
         told = ((row.handle.id, row.status, row.told, row.seconds) for row in reversed(self.all))
         return "\n".join("  ".join(filter(None, one)) for one in told)
-
-
-def _cut(words: str) -> str:
-    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}…"
