@@ -15,12 +15,11 @@ from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import Client, WorkflowHandle
 
 from projectai_lab import histories
+from projectai_lab._closes import CLOSES
 from projectai_lab._troubles import Watch, retry_line
 from projectai_lab._words import duration
 
 _LOOK_EVERY_S = 1.0
-_CLOSED = "WORKFLOW_EXECUTION_"
-_ENDS = ("COMPLETED", "FAILED", "TIMED_OUT", "CANCELED", "TERMINATED", "CONTINUED_AS_NEW")
 _NAMES = ("activity_type", "workflow_type", "timer_id", "signal_name", "update_name", "marker_name")
 _OPENERS = ("scheduled_event_id", "initiated_event_id")
 
@@ -110,11 +109,10 @@ def _line(event: HistoryEvent, names: dict[int, str], at: float) -> Line:
         (names[one] for key in _OPENERS if (one := getattr(attributes, key, 0)) in names), ""
     )
     names[event.event_id] = name
-    status = kind.removeprefix(_CLOSED) if kind.startswith(_CLOSED) else ""
     facts = " · ".join(filter(None, (name, *_facts(attributes))))
     words = f"{'+' + duration(at):>10} {event.event_id:>6}  {kind}  {facts}"
     bad = kind.endswith(("FAILED", "TIMED_OUT", "TERMINATED"))
-    return Line(words, event.event_id, status if status in _ENDS else "", bad)
+    return Line(words, event.event_id, CLOSES.get(event.event_type, ""), bad)
 
 
 def _name(attributes: Any) -> str:
