@@ -24,6 +24,8 @@ that a notebook shows it under the cell that waits."""
 logger = logging.getLogger("projectai_lab")
 
 _UNRESPONSIVE_AFTER_S = 2.0
+# What looks without a pause would leave the loop to nobody else.
+_LEAST_PAUSE_S = 0.001
 _BLOCKED_LOOP = (
     "the Lab's event loop has not answered for %g s: an `async def` activity blocks it; "
     "make that activity a plain `def`, which runs in a thread"
@@ -196,6 +198,17 @@ class LazyLoop:
         with self._lock:
             if self._made:
                 self._made.close()
+
+
+async def repeat(look: Callable[[], Awaitable[bool]], seconds: Callable[[], float]) -> None:
+    """Await `look` until it answers False: one at a time, each `seconds()` after the one before.
+
+    Counted from where the one before began; at once where that one took longer.
+    """
+    began = time.monotonic()
+    while await look():
+        await asyncio.sleep(max(_LEAST_PAUSE_S, began + seconds() - time.monotonic()))
+        began = time.monotonic()
 
 
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -41,17 +43,36 @@ from projectai_lab.errors import (
 _UNFINISHED_AFTER_S = 1.8
 _RPC_TIMEOUT = timedelta(seconds=2)
 _LOOK_WITHIN_S = 2.5
+# A worker is back within seconds after its server; until then its heartbeats are missing.
+_BACK_WITHIN_S = 6.0
+# The first heartbeat of a worker does not say how often they come; the SDK's own limit is a minute.
+_OUR_BEAT_S, _SLOWEST_BEAT_S = 1.0, 60.0
+# The time of a heartbeat is of its worker's clock.
+_CLOCKS_APART_S = 10.0
 RUNS_ON = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
 _WORKFLOW = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
 _ACTIVITY = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 
 
+Queue = tuple[str, TaskQueueType.ValueType]
+"""A Task Queue's name and type."""
+
+
 @dataclass(frozen=True)
 class Trouble:
-    """Why an execution does not progress right now, as a kind and one line for the user."""
+    """Why an execution does not progress right now, as a kind and one line for the user.
+
+    `queue` is the one that no worker polls.
+    """
 
     kind: Literal["no worker", "stuck", "retrying", "server away", "real time"]
     line: str
+    queue: Queue | None = field(default=None, compare=False)
+
+    @property
+    def key(self) -> tuple[str, Queue | None]:
+        """What stays the same for as long as the trouble stands."""
+        return self.kind, self.queue
 
 
 FATAL: dict[str, type[LabError]] = {
@@ -82,6 +103,7 @@ class Watch:
         self._client = client
         self._handle = handle
         self._first_seen: dict[_Unfinished, float] = {}
+        self._was_away = -math.inf
         self.last: Trouble | None = None
         self.task_queue = ""
         self.ended = False
@@ -101,6 +123,7 @@ class Watch:
         except (RPCError, TimeoutError) as error:
             if isinstance(error, RPCError) and not is_away(error):
                 raise
+            self._was_away = time.monotonic()
             address = self._client.service_client.config.target_host
             self.last = Trouble("server away", f"the server at {address} does not answer")
         return self.last
@@ -114,7 +137,8 @@ class Watch:
             return await self._why_again(task.attempt)
         for one in self._overdue(_unfinished(raw), patience_s):
             if nobody := await who_polls(self._client, one.task_queue, one.queue_type):
-                return Trouble("no worker", f"{one.name} and {nobody}")
+                queue = one.task_queue, one.queue_type
+                return Trouble("no worker", f"{one.name} and {nobody}", queue)
         if skips := _used_up(raw):
             return Trouble(
                 "real time", f"it has used its {skips:,} time skips and waits on in real time"
@@ -126,7 +150,8 @@ class Watch:
         cause = await _last_task_failure(self._client, self._handle)
         nobody = None if cause else await who_polls(self._client, self.task_queue)
         if nobody:
-            return Trouble("no worker", f"its Workflow Task waits and {nobody}")
+            queue = self.task_queue, _WORKFLOW
+            return Trouble("no worker", f"its Workflow Task waits and {nobody}", queue)
         cause = cause or "the worker does not finish it in time"
         return Trouble("stuck", f"its Workflow Task keeps failing (attempt {attempt}): {cause}")
 
@@ -134,6 +159,8 @@ class Watch:
         """Return, one a Task Queue, what has waited too long by our own clock."""
         now = time.monotonic()
         self._first_seen = {one: self._first_seen.get(one, now) for one in unfinished}
+        if now - self._was_away < _BACK_WITHIN_S:
+            return []
         old = [one for one in unfinished if now - self._first_seen[one] >= patience_s]
         return list({(one.task_queue, one.queue_type): one for one in old}.values())
 
@@ -209,9 +236,14 @@ async def _heartbeats(client: Client, task_queue: str) -> list[WorkerHeartbeat] 
 
 
 def _is_alive(beat: WorkerHeartbeat) -> bool:
-    interval = max(1, beat.elapsed_since_last_heartbeat.seconds)
+    """Whether a worker has missed no more than one heartbeat, as far as is known."""
+    first = _OUR_BEAT_S if is_our_identity(beat.worker_identity) else _SLOWEST_BEAT_S
+    between = beat.elapsed_since_last_heartbeat.ToTimedelta().total_seconds() or first
+    may_be_s = 2 + 2 * min(max(between, _OUR_BEAT_S), _SLOWEST_BEAT_S)
+    if beat.host_info.host_name != socket.gethostname():
+        may_be_s += _CLOCKS_APART_S
     running = beat.status == WorkerStatus.WORKER_STATUS_RUNNING
-    return running and time.time() - beat.heartbeat_time.seconds < 2 + 2 * interval
+    return running and time.time() - beat.heartbeat_time.ToNanoseconds() / 1e9 < may_be_s
 
 
 async def _last_task_failure(client: Client, handle: WorkflowHandle[Any, Any]) -> str | None:

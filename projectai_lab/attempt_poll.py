@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Self
@@ -13,7 +12,7 @@ from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
 from projectai_lab._connect import is_away
-from projectai_lab._loop import LoopThread
+from projectai_lab._loop import LoopThread, repeat
 from projectai_lab.attempts import Observation, from_description
 
 logger = logging.getLogger("projectai_lab")
@@ -51,13 +50,9 @@ class AttemptPoll:
             self._task = asyncio.create_task(self._go_on(), name=f"attempts of {self._handle.id}")
 
     async def _go_on(self) -> None:
-        due = time.monotonic()
+        await asyncio.sleep(self._every_s)
         try:
-            while True:
-                due = max(due + self._every_s, time.monotonic())
-                await asyncio.sleep(due - time.monotonic())
-                if not await self._look():
-                    return
+            await repeat(self._look, lambda: self._every_s)
         except RPCError as error:
             logger.warning("the poll of %s ended early: %s", self._handle.id, error.message)
 

@@ -164,9 +164,10 @@ class LabWorkflowHandle(Generic[Result]):
     def watch(self, *, after: int = 0, most: int = 1000) -> str:
         """Tell each Event in one line as it happens, and each retry; return the status at the end.
 
-        Time counts from the start, on the server's clock. Beyond `most` lines only the end is
-        told. An interrupt ends the watching and is raised; the run goes on, and so may
-        `watch(after=…)`.
+        What stands in the way is told when it comes and when it has ended. As `result` does, it
+        goes on with the run that continues this one. Time counts from a run's start, on the
+        server's clock. Beyond `most` lines only the end is told. An interrupt is a
+        KeyboardInterrupt that says how to go on; the run goes on by itself.
         """
         loop, client = self._connection.loop, self._connection.client
 

@@ -174,7 +174,21 @@ class Again:
         return more
 
 
-WORKFLOWS: tuple[type, ...] = (Again, Configured, Locally)
+@workflow.defn
+class InTurn:
+    """Run the same activity twice, one after the other, which retry alike."""
+
+    @workflow.run
+    async def run(self, pause_s: float) -> None:
+        """Wait so long before each retry."""
+        policy = RetryPolicy(initial_interval=timedelta(seconds=pause_s))
+        for _ in range(2):
+            await workflow.execute_activity(
+                fail_before, 2, start_to_close_timeout=LIMIT, retry_policy=policy
+            )
+
+
+WORKFLOWS: tuple[type, ...] = (Again, Configured, InTurn, Locally)
 ACTIVITIES: tuple[Callable[..., Any], ...] = (
     beat_for_ever,
     complete_elsewhere,

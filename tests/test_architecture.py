@@ -30,6 +30,7 @@ LAW: dict[str, set[str]] = {
     "_html": set(),
     "_atomic": set(),
     "_words": set(),
+    "_closes": set(),
     "_intervals": set(),
     "_bar": set(),
     # It must know the secrets that could have come in.
@@ -49,10 +50,12 @@ LAW: dict[str, set[str]] = {
     "fault_injection": {"models", "faults", "activities", "_checks", "_heartbeat"},
     "workflows": {"models", "activities"},
     "devserver": {"errors", "_connect", "_loop", "_html", "_watchdog"},
-    "histories": {"errors", "tables", "_atomic", "_bar", "_connect", "_lazy", "_words"},
+    "histories": {
+        "errors", "tables", "_atomic", "_bar", "_closes", "_connect", "_lazy", "_words",
+    },
     "_calls": {"errors", "_checks", "_connect"},
     "_connection": {"errors", "config", "_loop", "_connect"},
-    "_watching": {"histories", "_troubles", "_words"},
+    "_watching": {"histories", "_closes", "_troubles", "_words"},
     "handle": {
         "errors", "models", "histories", "_loop", "_html", "_connect", "_connection", "_troubles",
         "_waits", "_calls", "_watching", "attempt_poll",
@@ -84,7 +87,7 @@ LAW: dict[str, set[str]] = {
     },
     "_frames": {"errors"},
     "_spans": set(),
-    "tables": {"errors"},
+    "tables": {"errors", "_closes"},
     "retries": {
         "errors", "models", "tables", "latency", "_frames", "_intervals", "_lazy", "_words",
     },
@@ -138,7 +141,7 @@ EVERYTHING = {"cli"}
 # Which modules may use a package from outside, or one of the two that make code concurrent.
 OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
-        "config", "_connect", "_troubles", "_waits", "_many", "activities", "workflows",
+        "config", "_connect", "_closes", "_troubles", "_waits", "_many", "activities", "workflows",
         "devserver",
         "_calls", "_connection", "_watching", "handle", "client", "attempts", "attempt_poll",
         "_verdict", "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",

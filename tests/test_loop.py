@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import os
 import signal
@@ -440,3 +441,73 @@ def test_iterate_after_the_loop_was_closed_ends_in_an_error(loop: LoopThread) ->
     loop.close()
     with pytest.raises(LabClosedError):
         next(coming)
+
+
+class Looks:
+    """Looks that take some time each, write down when they ran, and answer True `most` times."""
+
+    def __init__(self, most: int, takes_s: float = 0.0) -> None:
+        self.most, self.takes_s = most, takes_s
+        self.began: list[float] = []
+        self.ended: list[float] = []
+
+    async def __call__(self) -> bool:
+        self.began.append(time.monotonic())
+        await asyncio.sleep(self.takes_s)
+        self.ended.append(time.monotonic())
+        return len(self.began) < self.most
+
+    @property
+    def pauses(self) -> list[float]:
+        """Seconds from where each look began to where the next did."""
+        return [b - a for a, b in itertools.pairwise(self.began)]
+
+
+def test_a_look_is_repeated_until_it_answers_false(loop: LoopThread) -> None:
+    looks = Looks(most=3)
+    loop.run(lambda: _loop.repeat(looks, lambda: 0.05))
+    assert len(looks.began) == 3
+    assert min(looks.pauses) >= 0.045
+
+
+def test_a_look_that_answers_false_at_once_is_the_only_one(loop: LoopThread) -> None:
+    looks = Looks(most=1)
+    loop.run(lambda: _loop.repeat(looks, lambda: 3600.0))
+    assert len(looks.began) == 1
+
+
+def test_a_look_that_takes_longer_than_the_pause_is_followed_at_once_by_one_other(
+    loop: LoopThread,
+) -> None:
+    looks = Looks(most=4, takes_s=0.1)
+    loop.run(lambda: _loop.repeat(looks, lambda: 0.02))
+    # One at a time: each began after the one before had ended.
+    assert all(b >= a for a, b in zip(looks.ended, looks.began[1:], strict=False))
+
+
+def test_the_pause_may_change_between_looks(loop: LoopThread) -> None:
+    looks = Looks(most=3)
+    pauses = iter([0.1, 0.2])
+    loop.run(lambda: _loop.repeat(looks, lambda: next(pauses)))
+    first, second = looks.pauses
+    assert first >= 0.09
+    assert second >= 0.19
+
+
+def test_looks_without_a_pause_leave_the_loop_to_others(loop: LoopThread) -> None:
+    looks = Looks(most=10**9)
+    stop = loop.spawn(lambda: _loop.repeat(looks, lambda: 0.0))
+    assert loop.run(value) == 7
+    stop()
+    loop.run(value)
+    seen = len(looks.began)
+    assert loop.run(value) == 7
+    assert len(looks.began) == seen
+
+
+def test_an_error_of_a_look_ends_the_looking_and_is_raised(loop: LoopThread) -> None:
+    async def look() -> bool:
+        raise ValueError("a slip")
+
+    with pytest.raises(ValueError, match="a slip"):
+        loop.run(lambda: _loop.repeat(look, lambda: 0.0))

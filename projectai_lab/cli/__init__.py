@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from temporalio.client import WorkflowFailureError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from projectai_lab import __version__
 from projectai_lab.cli import check, data, export, papers, regress, serve
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(str(interrupt) or "interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`… | head`): not an error, and nothing more to say.
@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (NotebookError, WorkflowFailureError, ValueError) as error:
         return _complain(error, FAILED)
     except (LabError, RPCError, OSError) as error:
+        if isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND:
+            error.add_note("See what there is: projectai-lab status")
         return _complain(error, TROUBLE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import sys
 from typing import Any
 
@@ -113,8 +114,12 @@ def run_status(arguments: argparse.Namespace) -> int:
 def run_watch(arguments: argparse.Namespace) -> int:
     """Tell one execution to its end; exit code 1 when it does not complete."""
     with LabClient.connect(config_of(arguments)) as lab:
-        ended = lab.get_workflow_handle(arguments.workflow_id).watch()
-    return DONE if ended in ("COMPLETED", "CONTINUED_AS_NEW") else FAILED
+        try:
+            ended = lab.get_workflow_handle(arguments.workflow_id).watch()
+        except KeyboardInterrupt:
+            again = f"projectai-lab watch {shlex.quote(arguments.workflow_id)}"
+            raise KeyboardInterrupt(f"no longer watched; the run goes on: {again}") from None
+    return DONE if ended == "COMPLETED" else FAILED
 
 
 def _facts(run: WorkflowExecution) -> dict[str, Any]:

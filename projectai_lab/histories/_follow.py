@@ -12,9 +12,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
+from projectai_lab._closes import CLOSES
 from projectai_lab._connect import is_away
 from projectai_lab.histories._answers import answered
-from projectai_lab.histories._history import CLOSES
 
 _OUTAGE_S, _AGAIN_AFTER_S = 60.0, 0.5
 

@@ -15,6 +15,7 @@ from typing import Any
 from temporalio.client import WorkflowHistory
 
 from projectai_lab import tables
+from projectai_lab._closes import CLOSES
 from projectai_lab.histories._ocel_log import Log, Related, object_id
 from projectai_lab.histories._sink import (
     Histories,
@@ -27,13 +28,7 @@ from projectai_lab.histories._sink import (
 from projectai_lab.histories._transitions import Transition, iso, transitions
 
 _BATCH = 10_000
-_OF_THE_RUN = tuple(
-    f"WORKFLOW_EXECUTION_{word}"
-    for word in (
-        *("STARTED", "COMPLETED", "FAILED", "TIMED_OUT", "CANCELED", "TERMINATED"),
-        "CONTINUED_AS_NEW",
-    )
-)
+_OF_THE_RUN = tuple(f"WORKFLOW_EXECUTION_{word}" for word in ("STARTED", *CLOSES.values()))
 Row = dict[str, Any]
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from projectai_lab._closes import CLOSES
 from projectai_lab.tables._activity import Activity
 from projectai_lab.tables._attempt import Attempt
-from projectai_lab.tables._runs import RUN_CLOSED, failure_facts, seconds, since
+from projectai_lab.tables._runs import failure_facts, seconds, since
 
 
 def add_last_failure(one: Attempt, holder: Any) -> None:
@@ -107,7 +108,7 @@ def add_states(activity: Activity, found: Sequence[Attempt]) -> None:
 
 
 def _open_state(activity: Activity, one: Attempt, silent: bool, followed: bool) -> str | None:
-    over = activity.closed is not None or activity.run.events[-1].event_type in RUN_CLOSED
+    over = activity.closed is not None or activity.run.events[-1].event_type in CLOSES
     if one.cut_off or (silent and (one.timed_out if followed else over)):
         return "ABANDONED"
     begun = one.recorded or one.started_time is not None

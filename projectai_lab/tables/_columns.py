@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from temporalio.api.enums.v1 import ParentClosePolicy
 
+from projectai_lab._closes import CLOSES
 from projectai_lab.tables._column import (
     EVENT_TYPES,
     GROUPS,
@@ -34,8 +35,8 @@ _EXECUTIONS = (
     text("workflow_type", "Workflow Type"),
     text("task_queue", "Task Queue of the Workflow Tasks"),
     enum(
-        *("status", "state at the last event of the history", "RUNNING", "PAUSED", *OUTCOMES),
-        *("TERMINATED", "CONTINUED_AS_NEW"),
+        *("status", "state at the last event of the history", "RUNNING", "PAUSED"),
+        *CLOSES.values(),
     ),
     time("start_time", "the Started event; of a reset run the reset, ~1 ms after the server's own"),
     time(

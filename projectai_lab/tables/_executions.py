@@ -10,12 +10,12 @@ import pandas as pd
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 
+from projectai_lab._closes import CLOSES
 from projectai_lab.tables import schema
 from projectai_lab.tables._activity import attempts_by_run
 from projectai_lab.tables._runs import (
     NAT,
     NO_FAILURE,
-    RUN_CLOSED,
     FailureFacts,
     Histories,
     Run,
@@ -102,10 +102,10 @@ def _ids(begun: Any, relative: str) -> tuple[str | None, str | None]:
 def _ends(walk: Walk) -> list[tuple[str, HistoryEvent | None]]:
     """Return the status of each run, and the event that closed it."""
     found: list[tuple[str, HistoryEvent | None]] = [("RUNNING", None)] * len(walk.runs)
-    for row in walk.rows(*_PAUSES, *RUN_CLOSED).tolist():
+    for row in walk.rows(*_PAUSES, *CLOSES).tolist():
         event, owner = walk.events[row], walk.owner[row]
-        if event.event_type in RUN_CLOSED:
-            found[owner] = RUN_CLOSED[event.event_type], event
+        if event.event_type in CLOSES:
+            found[owner] = CLOSES[event.event_type], event
         else:
             found[owner] = _PAUSES[event.event_type], None
     return found

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Payloads
-from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
@@ -20,14 +19,6 @@ from projectai_lab.tables._column import RETRY_STATES, TIMEOUT_TYPES
 
 NAT = -(2**63)
 """What arrays of epoch nanoseconds hold where there is no time, as pandas does."""
-
-RUN_CLOSED = {
-    EventType.Value(f"EVENT_TYPE_WORKFLOW_EXECUTION_{status}"): status
-    for status in (
-        *("COMPLETED", "FAILED", "TIMED_OUT", "CANCELED", "TERMINATED", "CONTINUED_AS_NEW"),
-    )
-}
-"""The event types that close a run, and the status that each leaves."""
 
 _WRAPPERS = (
     "activity_failure_info",

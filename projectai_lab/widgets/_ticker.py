@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from temporalio.service import RPCError
 
-from projectai_lab._loop import LoopThread
+from projectai_lab._loop import LoopThread, repeat
 from projectai_lab.errors import LabError
 
 logger = logging.getLogger("projectai_lab")
@@ -38,16 +36,14 @@ class Ticker(Generic[T]):
         self.looks = 0
         self._trouble: str | None = None
         self._look, self._show, self._say = look, show, say
-        self.stop = loop.spawn(self._go_on)
+        self.stop = loop.spawn(lambda: repeat(self._once, lambda: self.seconds))
 
-    async def _go_on(self) -> None:
-        while True:
-            due = time.monotonic() + self.seconds
-            if not self.paused:
-                await self._once()
-            await asyncio.sleep(max(0.01, due - time.monotonic()))
+    async def _once(self) -> bool:
+        if not self.paused:
+            await self._look_and_show()
+        return True
 
-    async def _once(self) -> None:
+    async def _look_and_show(self) -> None:
         try:
             seen = await self._look()
             self.looks += 1
