@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import (
     EventType,
     PendingActivityState,
@@ -84,6 +85,7 @@ class Watch:
         self._first_seen: dict[_Unfinished, float] = {}
         self.last: Trouble | None = None
         self.task_queue = ""
+        self.pinned_to: WorkerDeploymentVersion | None = None
         self.ended = False
         self.retrying: list[PendingActivityInfo] = []
 
@@ -96,6 +98,7 @@ class Watch:
             async with asyncio.timeout(_LOOK_WITHIN_S):
                 description = await self._handle.describe(rpc_timeout=_RPC_TIMEOUT)
                 self.task_queue = description.task_queue
+                self.pinned_to = _pinned_to(description.raw_description)
                 self.ended = description.status not in RUNS_ON
                 self.last = await self._diagnose(description.raw_description, patience_s)
         except (RPCError, TimeoutError) as error:
@@ -113,7 +116,9 @@ class Watch:
         if task.attempt > 1:
             return await self._why_again(task.attempt)
         for one in self._overdue(_unfinished(raw), patience_s):
-            if nobody := await who_polls(self._client, one.task_queue, one.queue_type):
+            # What runs elsewhere has workers of other versions.
+            pinned_to = self.pinned_to if one.task_queue == self.task_queue else None
+            if nobody := await who_polls(self._client, one.task_queue, one.queue_type, pinned_to):
                 return Trouble("no worker", f"{one.name} and {nobody}")
         if skips := _used_up(raw):
             return Trouble(
@@ -124,11 +129,15 @@ class Watch:
     async def _why_again(self, attempt: int) -> Trouble:
         """Tell why a Workflow Task is tried again: its code fails, or nobody finishes it."""
         cause = await _last_task_failure(self._client, self._handle)
-        nobody = None if cause else await who_polls(self._client, self.task_queue)
+        nobody = None if cause else await self.who_answers()
         if nobody:
             return Trouble("no worker", f"its Workflow Task waits and {nobody}")
         cause = cause or "the worker does not finish it in time"
         return Trouble("stuck", f"its Workflow Task keeps failing (attempt {attempt}): {cause}")
+
+    async def who_answers(self) -> str | None:
+        """Return what `who_polls` says of the workers that may take the run's Workflow Tasks."""
+        return await who_polls(self._client, self.task_queue, version=self.pinned_to)
 
     def _overdue(self, unfinished: list[_Unfinished], patience_s: float) -> list[_Unfinished]:
         """Return, one a Task Queue, what has waited too long by our own clock."""
@@ -157,21 +166,31 @@ def _unfinished(raw: DescribeWorkflowExecutionResponse) -> list[_Unfinished]:
     return found
 
 
+def _pinned_to(raw: DescribeWorkflowExecutionResponse) -> WorkerDeploymentVersion | None:
+    """Return the only version whose workers the run is routed to; None where any may take it."""
+    override = raw.workflow_execution_info.versioning_info.versioning_override
+    return override.pinned.version if override.pinned.version.build_id else None
+
+
 def _waits(taken: bool) -> str:
     return "was taken but not finished" if taken else "waits"
 
 
 async def who_polls(
-    client: Client, task_queue: str, queue_type: TaskQueueType.ValueType = _WORKFLOW
+    client: Client,
+    task_queue: str,
+    queue_type: TaskQueueType.ValueType = _WORKFLOW,
+    version: WorkerDeploymentVersion | None = None,
 ) -> str | None:
-    """Return None when a worker seems alive on the Task Queue, else a line that says there is none.
+    """Return None when a worker (of the version) seems alive, else a line that says there is none.
 
     Heartbeats decide, because the server lists the pollers of a dead worker for over a minute. A
     poller that is not ours and sends no heartbeats (another SDK, an older one) counts as alive
     while it is listed.
     """
     beats = await _heartbeats(client, task_queue)
-    if beats is not None and any(map(_is_alive, beats)):
+    fitting = [one for one in beats or () if version in (None, one.deployment_version)]
+    if any(map(_is_alive, fitting)):
         return None
     known = {beat.worker_identity for beat in beats or ()}
     request = DescribeTaskQueueRequest(
@@ -183,6 +202,11 @@ async def who_polls(
     others = {poller.identity for poller in answer.pollers} - known
     if any(beats is None or not is_our_identity(identity) for identity in others):
         return None
+    if version:
+        return (
+            f"no worker of build {version.build_id}, which the run is pinned to, polls Task Queue "
+            f"{task_queue!r}: run its cell again, which brings one back while the run is open"
+        )
     return (
         f"no worker polls Task Queue {task_queue!r}: start one with lab.start_worker() or "
         f"`projectai-lab worker --task-queue {task_queue}`"

@@ -21,9 +21,10 @@ from temporalio.worker import WorkerDeploymentConfig
 import projectai_lab
 from projectai_lab import cells, histories
 from projectai_lab._replay import replay
+from projectai_lab._troubles import Watch
 from projectai_lab.cells import Cell, _builds, _names, _store, _swap
 from projectai_lab.config import LabConfig
-from projectai_lab.errors import CellError
+from projectai_lab.errors import CellError, NoWorkerError, WorkflowTimeoutError
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.lab import Lab
 from projectai_lab.models import WorkflowInput
@@ -355,6 +356,33 @@ def test_the_next_kernel_brings_the_old_code_back(
         again = lab.get_workflow_handle(old.id)
         again.signal("release")
         assert again.result(timeout=30) == "released"
+
+
+def test_a_wait_for_a_pinned_run_that_nobody_carries_says_so(
+    shell: InteractiveShell, config: LabConfig
+) -> None:
+    with Lab.connect(config) as lab:
+        shell.user_ns["lab"] = lab
+        shell.run_cell_magic("workflow", "wait", greet(source=WAIT))
+        old, ended = waits(lab), waits(lab)
+        shell.run_cell_magic("workflow", "wait", EDITED)
+        ended.signal("release")
+        ended.result(timeout=30)
+    with Lab.connect(config) as lab:
+        again = lab.get_workflow_handle(old.id)
+        again.signal("release")
+        told = r"no worker of build \w+, which the run is pinned to, polls.*: run its cell again"
+        with pytest.raises(WorkflowTimeoutError, match=told):
+            again.result(timeout=5)
+        for handle in (again, lab.get_workflow_handle(ended.id)):
+            with pytest.raises(NoWorkerError, match=told):
+                handle.query("__stack_trace")
+        shell.user_ns["lab"] = lab
+        shell.run_cell_magic("workflow", "wait", EDITED)
+        assert again.result(timeout=30) == "released"
+        watch = Watch(lab.client, again.handle)
+        lab.loop.run(watch.look)
+        assert lab.loop.run(watch.who_answers) is None
 
 
 def test_a_lab_that_closes_takes_the_workers_of_old_builds_along(
