@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,27 +11,24 @@ from typing import Any, Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import (
     EventType,
     PendingActivityState,
     PendingWorkflowTaskState,
     TaskQueueType,
-    WorkerStatus,
 )
 from temporalio.api.failure.v1 import Failure
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.worker.v1 import WorkerHeartbeat
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import (
-    DescribeTaskQueueRequest,
     DescribeWorkflowExecutionResponse,
     GetWorkflowExecutionHistoryReverseRequest,
-    ListWorkersRequest,
 )
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
-from projectai_lab._connect import is_away, is_our_identity
+from projectai_lab._connect import is_away
+from projectai_lab._pollers import who_polls
 from projectai_lab.errors import (
     LabError,
     NoWorkerError,
@@ -45,10 +41,6 @@ _RPC_TIMEOUT = timedelta(seconds=2)
 _LOOK_WITHIN_S = 2.5
 # A worker is back within seconds after its server; until then its heartbeats are missing.
 _BACK_WITHIN_S = 6.0
-# The first heartbeat of a worker does not say how often they come; the SDK's own limit is a minute.
-_OUR_BEAT_S, _SLOWEST_BEAT_S = 1.0, 60.0
-# The time of a heartbeat is of its worker's clock.
-_CLOCKS_APART_S = 10.0
 RUNS_ON = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
 _WORKFLOW = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
 _ACTIVITY = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
@@ -106,6 +98,7 @@ class Watch:
         self._was_away = -math.inf
         self.last: Trouble | None = None
         self.task_queue = ""
+        self.pinned_to: WorkerDeploymentVersion | None = None
         self.ended = False
         self.retrying: list[PendingActivityInfo] = []
 
@@ -118,6 +111,7 @@ class Watch:
             async with asyncio.timeout(_LOOK_WITHIN_S):
                 description = await self._handle.describe(rpc_timeout=_RPC_TIMEOUT)
                 self.task_queue = description.task_queue
+                self.pinned_to = _pinned_to(description.raw_description)
                 self.ended = description.status not in RUNS_ON
                 self.last = await self._diagnose(description.raw_description, patience_s)
         except (RPCError, TimeoutError) as error:
@@ -136,8 +130,8 @@ class Watch:
         if task.attempt > 1:
             return await self._why_again(task.attempt)
         for one in self._overdue(_unfinished(raw), patience_s):
-            if nobody := await who_polls(self._client, one.task_queue, one.queue_type):
-                queue = one.task_queue, one.queue_type
+            queue = one.task_queue, one.queue_type
+            if nobody := await self.who_polls(*queue):
                 return Trouble("no worker", f"{one.name} and {nobody}", queue)
         if skips := _used_up(raw):
             return Trouble(
@@ -148,12 +142,20 @@ class Watch:
     async def _why_again(self, attempt: int) -> Trouble:
         """Tell why a Workflow Task is tried again: its code fails, or nobody finishes it."""
         cause = await _last_task_failure(self._client, self._handle)
-        nobody = None if cause else await who_polls(self._client, self.task_queue)
+        nobody = None if cause else await self.who_polls(self.task_queue)
         if nobody:
             queue = self.task_queue, _WORKFLOW
             return Trouble("no worker", f"its Workflow Task waits and {nobody}", queue)
         cause = cause or "the worker does not finish it in time"
         return Trouble("stuck", f"its Workflow Task keeps failing (attempt {attempt}): {cause}")
+
+    async def who_polls(
+        self, task_queue: str, queue_type: TaskQueueType.ValueType = _WORKFLOW
+    ) -> str | None:
+        """Return what `who_polls` says of the workers that may take the run's tasks."""
+        # What runs on another Task Queue has workers of other versions.
+        version = self.pinned_to if task_queue == self.task_queue else None
+        return await who_polls(self._client, task_queue, queue_type, version)
 
     def _overdue(self, unfinished: list[_Unfinished], patience_s: float) -> list[_Unfinished]:
         """Return, one a Task Queue, what has waited too long by our own clock."""
@@ -184,66 +186,14 @@ def _unfinished(raw: DescribeWorkflowExecutionResponse) -> list[_Unfinished]:
     return found
 
 
+def _pinned_to(raw: DescribeWorkflowExecutionResponse) -> WorkerDeploymentVersion | None:
+    """Return the only version whose workers the run is routed to; None where any may take it."""
+    override = raw.workflow_execution_info.versioning_info.versioning_override
+    return override.pinned.version if override.pinned.version.build_id else None
+
+
 def _waits(taken: bool) -> str:
     return "was taken but not finished" if taken else "waits"
-
-
-async def who_polls(
-    client: Client, task_queue: str, queue_type: TaskQueueType.ValueType = _WORKFLOW
-) -> str | None:
-    """Return None when a worker seems alive on the Task Queue, else a line that says there is none.
-
-    Heartbeats decide, because the server lists the pollers of a dead worker for over a minute. A
-    poller that is not ours and sends no heartbeats (another SDK, an older one) counts as alive
-    while it is listed.
-    """
-    beats = await _heartbeats(client, task_queue)
-    if beats is not None and any(map(_is_alive, beats)):
-        return None
-    known = {beat.worker_identity for beat in beats or ()}
-    request = DescribeTaskQueueRequest(
-        namespace=client.namespace,
-        task_queue=TaskQueue(name=task_queue),
-        task_queue_type=queue_type,
-    )
-    answer = await client.workflow_service.describe_task_queue(request, timeout=_RPC_TIMEOUT)
-    others = {poller.identity for poller in answer.pollers} - known
-    if any(beats is None or not is_our_identity(identity) for identity in others):
-        return None
-    return (
-        f"no worker polls Task Queue {task_queue!r}: start one with lab.start_worker() or "
-        f"`projectai-lab worker --task-queue {task_queue}`"
-    )
-
-
-async def alive_workers(client: Client, task_queue: str) -> list[str]:
-    """Return the identities of the workers on a Task Queue whose heartbeats say that they live."""
-    beats = await _heartbeats(client, task_queue) or []
-    return sorted(beat.worker_identity for beat in beats if _is_alive(beat))
-
-
-async def _heartbeats(client: Client, task_queue: str) -> list[WorkerHeartbeat] | None:
-    """Return the last heartbeat of each worker on the queue; None where the server keeps none."""
-    quoted = task_queue.replace('"', '""')
-    request = ListWorkersRequest(namespace=client.namespace, query=f'TaskQueue="{quoted}"')
-    try:
-        answer = await client.workflow_service.list_workers(request, timeout=_RPC_TIMEOUT)
-    except RPCError as error:
-        if error.status not in (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.INVALID_ARGUMENT):
-            raise
-        return None
-    return [worker.worker_heartbeat for worker in answer.workers_info]
-
-
-def _is_alive(beat: WorkerHeartbeat) -> bool:
-    """Whether a worker has missed no more than one heartbeat, as far as is known."""
-    first = _OUR_BEAT_S if is_our_identity(beat.worker_identity) else _SLOWEST_BEAT_S
-    between = beat.elapsed_since_last_heartbeat.ToTimedelta().total_seconds() or first
-    may_be_s = 2 + 2 * min(max(between, _OUR_BEAT_S), _SLOWEST_BEAT_S)
-    if beat.host_info.host_name != socket.gethostname():
-        may_be_s += _CLOCKS_APART_S
-    running = beat.status == WorkerStatus.WORKER_STATUS_RUNNING
-    return running and time.time() - beat.heartbeat_time.ToNanoseconds() / 1e9 < may_be_s
 
 
 async def _last_task_failure(client: Client, handle: WorkflowHandle[Any, Any]) -> str | None:

@@ -12,7 +12,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from projectai_lab._connect import is_away
-from projectai_lab._troubles import FATAL, Trouble, Watch, who_polls
+from projectai_lab._troubles import FATAL, Trouble, Watch
 from projectai_lab.errors import NoWorkerError, WorkflowTimeoutError
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ async def with_worker(client: Client, handle: WorkflowHandle[Any, Any], call: Aw
                 raise FATAL[trouble.kind](
                     f"nobody can answer for {handle.id!r}: {trouble.line}", workflow_id=handle.id
                 )
-            line = await who_polls(client, watch.task_queue)
+            line = await watch.who_polls(watch.task_queue)
             deserted = deserted + 1 if line else 0
             if deserted == _DESERTED_LOOKS:
                 raise NoWorkerError(f"nobody can answer: {line}", task_queue=watch.task_queue)

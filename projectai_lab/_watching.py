@@ -21,7 +21,7 @@ from temporalio.service import RPCError
 
 from projectai_lab import histories
 from projectai_lab._closes import CLOSES
-from projectai_lab._troubles import Queue, Watch, retry_line, who_polls
+from projectai_lab._troubles import Queue, Watch, retry_line
 from projectai_lab._words import duration
 
 _LOOK_EVERY_S = 1.0
@@ -111,7 +111,7 @@ async def _events(handle: WorkflowHandle[Any, Any], after: int) -> AsyncGenerato
 
 async def _troubles(client: Client, handle: WorkflowHandle[Any, Any]) -> AsyncGenerator[Line]:
     watch = Watch(client, handle)
-    standing = _Standing(client, watch)
+    standing = _Standing(watch)
     while not watch.ended:
         await asyncio.sleep(_LOOK_EVERY_S)
         for line in await standing.news():
@@ -121,8 +121,8 @@ async def _troubles(client: Client, handle: WorkflowHandle[Any, Any]) -> AsyncGe
 class _Standing:
     """The troubles that were told and stand: each is told when it comes, and when it has ended."""
 
-    def __init__(self, client: Client, watch: Watch) -> None:
-        self._client, self._watch = client, watch
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
         self._since: dict[tuple[str, Queue | None], float] = {}
         self._told: set[tuple[Any, ...]] = set()
 
@@ -166,7 +166,7 @@ class _Standing:
         if kind == "stuck":
             return not last or last.kind != "no worker"
         # That nothing waits for a worker right now says nothing of workers.
-        return self._watch.ended or not queue or not await who_polls(self._client, *queue)
+        return self._watch.ended or not queue or not await self._watch.who_polls(*queue)
 
 
 def _alike(come: list[tuple[str, str]]) -> list[Line]:

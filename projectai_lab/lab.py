@@ -17,8 +17,8 @@ from temporalio.client import Client
 from projectai_lab import _html
 from projectai_lab._connect import connect
 from projectai_lab._loop import LoopThread, logger
+from projectai_lab._pollers import alive_workers
 from projectai_lab._time_skipping import skipping
-from projectai_lab._troubles import alive_workers
 from projectai_lab.activities import AICallable
 from projectai_lab.attempts import AttemptLog
 from projectai_lab.client import LabClient
@@ -39,7 +39,6 @@ _OPEN_ALREADY = (
     "another Lab is open in this process, at %s on Task Queue %r, and goes on beside this one; "
     "a cell that is run again may begin with Lab.close_all()"
 )
-
 _SHARED = (
     "Task Queue %r has another worker already (%s): what that takes is not in this Lab's attempt "
     "log, so some attempts will be NA; for a queue of your own set TEMPORAL_TASK_QUEUE, or "
@@ -63,6 +62,7 @@ class Lab(LabClient):
         self.server: DevServer | None = None
         self.attempts: AttemptLog | None = None
         self.workers: dict[str, AnyWorker] = {}
+        self.specs: dict[str, WorkerSpec] = {}  # what the Lab's workers have run, by build id
         self._given: dict[str, tuple[WorkerSpec, dict[str, Any]]] = {}
         self._added: defaultdict[str, WorkerSpec] = defaultdict(WorkerSpec)
         self._closing = contextlib.ExitStack()
@@ -192,11 +192,10 @@ class Lab(LabClient):
     ) -> AnyWorker:
         """Start a worker for the kit's workflow and activities and those given, by name.
 
-        A worker of this Lab on the same Task Queue is drained and replaced, so a cell that starts
-        one can be run again after an edit; what `add_to_worker` gave it stays. `ai` takes the place
-        of the simulated AI call; `process=True` runs it in a process of its own with the options
-        `grace` and `restarts`, how often it comes back from the dead; else `options` are those of
-        `make_worker` and of the SDK's `Worker`.
+        A worker of this Lab on the same Task Queue is drained and replaced; what `add_to_worker`
+        gave it stays. `ai` takes the place of the simulated AI call; `process=True` runs it in a
+        process of its own with the options `grace` and `restarts`, how often it comes back from the
+        dead; else `options` are those of `make_worker` and of the SDK's `Worker`.
         """
         self._check_open()
         queue = task_queue or self.task_queue
@@ -211,7 +210,7 @@ class Lab(LabClient):
             worker = WorkerProcess.start(self.config, workflows, activities, ai, **own, **options)
         else:
             worker = BackgroundWorker.start(self._loop, self.config, spec, **own, **options)
-        self.workers[queue] = worker
+        self.workers[queue], self.specs[spec.build_id()] = worker, spec
         self._given[queue] = asked, {"ai": ai, "process": process, **options}
         if old:
             old.close()
@@ -224,9 +223,15 @@ class Lab(LabClient):
         asked, options = self._given.get(self.task_queue, (WorkerSpec(), {}))
         new = tuple(workflows), tuple(activities)
         both = vars(asked.plus(*new))
-        worker = self.start_worker(**{kind: both[kind].values() for kind in both}, **options)
-        self._added[self.task_queue] = self._added[self.task_queue].plus(*new)
-        return worker
+        added, old = self._added[self.task_queue], self.worker
+        self._added[self.task_queue] = added.plus(*new)
+        try:
+            return self.start_worker(**{kind: both[kind].values() for kind in both}, **options)
+        except BaseException:
+            # An interrupt while the old one drains comes after the swap.
+            if self.worker is old:
+                self._added[self.task_queue] = added
+            raise
 
     def worker_options(self) -> dict[str, Any]:
         """Return the options that the Lab's worker was started with, without what it runs."""
@@ -259,10 +264,7 @@ class Lab(LabClient):
     def export_histories(
         self, query: str | Iterable[WorkflowRef], to: str | PathLike[str], **options: Any
     ) -> Export:
-        """Export as `LabClient` does; the Lab's attempt log goes along, unless `recorder` is given.
-
-        >>> lab.export_histories("WorkflowType = 'ExampleWorkflow'", "study")
-        """
+        """Export as `LabClient` does; the attempt log goes along, unless `recorder` is given."""
         return super().export_histories(query, to, **{"recorder": self.attempts, **options})
 
     def close(self) -> None:
@@ -295,6 +297,4 @@ class Lab(LabClient):
 
 # A forked child owns nothing: what it inherits is its parent's to close.
 os.register_at_fork(after_in_child=_OPEN.clear)
-
-
 atexit.register(Lab.close_all)

@@ -40,7 +40,8 @@ LAW: dict[str, set[str]] = {
     "config": {"errors"},
     "_loop": {"errors"},
     "_connect": {"errors", "config"},
-    "_troubles": {"errors", "_connect"},
+    "_pollers": {"_connect"},
+    "_troubles": {"errors", "_connect", "_pollers"},
     "_waits": {"errors", "_connect", "_troubles"},
     "_time_skipping": {"errors", "_connect"},
     "faults": {"models"},
@@ -79,7 +80,7 @@ LAW: dict[str, set[str]] = {
     "lab": {
         "errors", "config", "models", "histories", "attempts", "activities", "workflows", "client",
         "devserver", "worker", "worker_spec", "worker_process", "_loop", "_html", "_connect",
-        "_troubles", "_time_skipping", "fault_injection",
+        "_pollers", "_time_skipping", "fault_injection",
     },
     "controller": {
         "errors", "config", "models", "client", "workflows", "_loop", "_connect", "_troubles",
@@ -141,7 +142,8 @@ EVERYTHING = {"cli"}
 # Which modules may use a package from outside, or one of the two that make code concurrent.
 OUTSIDE: dict[str, set[str]] = {
     "temporalio": {
-        "config", "_connect", "_closes", "_troubles", "_waits", "_many", "activities", "workflows",
+        "config", "_connect", "_closes", "_pollers", "_troubles", "_waits", "_many", "activities",
+        "workflows",
         "devserver",
         "_calls", "_connection", "_watching", "handle", "client", "attempts", "attempt_poll",
         "_verdict", "worker_spec", "worker", "lab", "controller", "histories", "tables", "capsule",

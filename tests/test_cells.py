@@ -14,16 +14,17 @@ import pytest
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowExecutionCount, WorkflowFailureError
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import WorkerDeploymentConfig
 
 import projectai_lab
 from projectai_lab import cells, histories
 from projectai_lab._replay import replay
-from projectai_lab.cells import Cell, _names, _pinned, _store, _swap
+from projectai_lab._troubles import Watch
+from projectai_lab.cells import Cell, _builds, _names, _store, _swap
 from projectai_lab.config import LabConfig
-from projectai_lab.errors import CellError
+from projectai_lab.errors import CellError, NoWorkerError, WorkflowTimeoutError
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.lab import Lab
 from projectai_lab.models import WorkflowInput
@@ -250,12 +251,12 @@ def test_a_run_that_was_started_just_before_the_edit_has_the_code_of_before(
 ) -> None:
     run(greet(source=WAIT), "wait")
     old = lab.start_workflow("Wait")
-    later = lab.start_workflow("Wait", start_delay=timedelta(seconds=0.2))
+    later = lab.start_workflow("Wait", start_delay=timedelta(hours=1))
     swapped = run(EDITED, "wait")
     assert (swapped.pinned, swapped.open_runs) == ((old.id,), (later.id,))
-    for one in (old, later):
-        one.signal("release")
-    assert (old.result(timeout=30), later.result(timeout=30)) == ("released", "edited")
+    old.signal("release")
+    assert old.result(timeout=30) == "released"
+    later.terminate()
 
 
 def test_a_second_edit_leaves_each_run_its_own_code(run: Run, lab: Lab) -> None:
@@ -276,7 +277,7 @@ def test_a_forced_edit_that_parts_with_an_open_run_leaves_it_its_code(run: Run, 
     zoo.until(lambda: tasks(old) == 2)
     with pytest.raises(CellError, match="new runs take the new way, and none of the old ones fa"):
         run(greet(source=WAIT), "wait --histories 0")
-    assert not _pinned._workers(lab)
+    assert not _builds.workers(lab)
     forced = run(greet(source=WAIT), "wait --force")
     assert (forced.diverged, forced.pinned) == ((old.id,), (old.id,))
     old.signal("release")
@@ -323,18 +324,18 @@ def test_the_worker_of_an_old_build_goes_with_its_last_run(
     run(greet(source=WAIT), "wait")
     old = waits(lab)
     run(EDITED, "wait")
-    ((worker, _),) = _pinned._workers(lab).values()
+    ((worker, _),) = _builds.workers(lab).values()
     assert worker.status == "running"
     old.signal("release")
     old.result(timeout=30)
-    build = f"TemporalWorkerDeployment = '{_pinned._deployment(lab)}'"
+    build = f"TemporalWorkerDeployment = '{_builds.deployment(lab)}'"
     zoo.until(lambda: not lab.count_workflows(f"{build} AND ExecutionStatus = 'Running'").count)
     run(greet())
     assert worker.status == "running", "the server may not list a fresh worker's runs yet"
-    monkeypatch.setattr(_pinned, "_LISTED_WITHIN_S", 0.0)
+    monkeypatch.setattr(_builds, "_LISTED_WITHIN_S", 0.0)
     run(greet("pass  # a comment"))
     assert worker.status == "stopped"
-    assert not _pinned._workers(lab)
+    assert not _builds.workers(lab)
 
 
 @pytest.mark.parametrize("edits_before", [False, True])
@@ -357,6 +358,33 @@ def test_the_next_kernel_brings_the_old_code_back(
         assert again.result(timeout=30) == "released"
 
 
+def test_a_wait_for_a_pinned_run_that_nobody_carries_says_so(
+    shell: InteractiveShell, config: LabConfig
+) -> None:
+    with Lab.connect(config) as lab:
+        shell.user_ns["lab"] = lab
+        shell.run_cell_magic("workflow", "wait", greet(source=WAIT))
+        old, ended = waits(lab), waits(lab)
+        shell.run_cell_magic("workflow", "wait", EDITED)
+        ended.signal("release")
+        ended.result(timeout=30)
+    with Lab.connect(config) as lab:
+        again = lab.get_workflow_handle(old.id)
+        again.signal("release")
+        told = r"no worker of build \w+, which the run is pinned to, polls.*: run its cell again"
+        with pytest.raises(WorkflowTimeoutError, match=told):
+            again.result(timeout=5)
+        for handle in (again, lab.get_workflow_handle(ended.id)):
+            with pytest.raises(NoWorkerError, match=told):
+                handle.query("__stack_trace")
+        shell.user_ns["lab"] = lab
+        shell.run_cell_magic("workflow", "wait", EDITED)
+        assert again.result(timeout=30) == "released"
+        watch = Watch(lab.client, again.handle)
+        lab.loop.run(watch.look)
+        assert lab.loop.run(lambda: watch.who_polls(lab.task_queue)) is None
+
+
 def test_a_lab_that_closes_takes_the_workers_of_old_builds_along(
     shell: InteractiveShell, config: LabConfig
 ) -> None:
@@ -365,7 +393,7 @@ def test_a_lab_that_closes_takes_the_workers_of_old_builds_along(
         shell.run_cell_magic("workflow", "wait", greet(source=WAIT))
         old = waits(lab)
         shell.run_cell_magic("workflow", "wait", EDITED)
-        ((worker, _),) = _pinned._workers(lab).values()
+        ((worker, _),) = _builds.workers(lab).values()
         old.terminate()
     assert worker.status == "stopped"
 
@@ -392,6 +420,139 @@ def test_a_run_of_a_build_that_nobody_knows_is_named(run: Run, lab: Lab) -> None
     assert (swapped.pinned, swapped.open_runs) == ((), (old.id,))
     assert "build nobody's that carried them is of no cell" in swapped.not_pinned
     old.terminate()
+
+
+def test_a_run_of_a_worker_that_was_started_by_hand_keeps_its_code(run: Run, lab: Lab) -> None:
+    run(greet(source=WAIT), "wait")
+    lab.start_worker(activities=[zoo.greet])
+    old = waits(lab)
+    swapped = run(EDITED, "wait")
+    assert (swapped.pinned, swapped.not_pinned) == ((old.id,), "")
+    old.signal("release")
+    assert old.result(timeout=30) == "released"
+    assert "edited" not in cells.source(old).data
+
+
+def test_a_run_that_another_client_starts_during_the_replay_keeps_its_code(
+    run: Run, lab: Lab, config: LabConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(greet(source=WAIT), "wait")
+    stored, started = _swap._stored, []
+
+    def meanwhile(*args: Any) -> Any:
+        found = stored(*args)
+        with Lab.connect(config, worker=False) as other:
+            started.append(waits(other).id)
+            zoo.until(lambda: other.count_workflows(f"WorkflowId = '{started[0]}'").count)
+        return found
+
+    monkeypatch.setattr(_swap, "_stored", meanwhile)
+    assert [*run(EDITED, "wait").pinned] == started
+    late = lab.get_workflow_handle(started[0])
+    late.signal("release")
+    assert late.result(timeout=30) == "released"
+
+
+def test_code_of_before_that_starts_no_more_is_named_and_stands_in_no_ones_way(
+    shell: InteractiveShell, config: LabConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "there").write_text("1")
+    text = f"""
+with workflow.unsafe.imports_passed_through():
+    import os
+    os.stat({str(tmp_path / "there")!r})
+"""
+    with Lab.connect(config) as lab:
+        shell.user_ns["lab"] = lab
+        first = shell.run_cell_magic("workflow", "wait", greet(source=WAIT) + text)
+        old = waits(lab)
+    del sys.modules[first.module]
+    (tmp_path / "there").unlink()
+    with Lab.connect(config) as lab:
+        shell.user_ns["lab"] = lab
+        zoo.until(lambda: lab.count_workflows(f"WorkflowId = '{old.id}'").count)
+        swapped = shell.run_cell_magic("workflow", "wait", EDITED)
+        assert (swapped.pinned, swapped.open_runs) == ((), (old.id,))
+        assert "code of before does not start any more: the cell cannot be" in swapped.not_pinned
+        assert "raised FileNotFoundError" in swapped.not_pinned
+        lab.get_workflow_handle(old.id).terminate()
+
+
+def test_the_refusal_tells_of_open_runs_that_cannot_be_pinned(run: Run, lab: Lab) -> None:
+    run(greet(SLEEP, WAIT), "wait")
+    old = waits(lab)
+    zoo.until(lambda: tasks(old) == 2)
+    own = WorkerDeploymentConfig(WorkerDeploymentVersion("own", "1"), False)
+    lab.start_worker(deployment_config=own)
+    with pytest.raises(CellError, match="after which open runs of the old way fail"):
+        run(greet(source=WAIT), "wait")
+    checked = run(greet(source=WAIT), "wait --check")
+    assert (checked.pinned, checked.open_runs) == ((), (old.id,))
+    assert "has a deployment_config of its own" in checked.not_pinned
+    old.terminate()
+
+
+def test_a_cell_that_fails_before_the_swap_leaves_no_worker(run: Run, lab: Lab) -> None:
+    run(greet(source=WAIT), "wait")
+    old = waits(lab)
+    with pytest.raises(CellError, match="there is no 'nowhere'"):
+        run(EDITED, "wait --histories nowhere")
+    assert not _builds.workers(lab)
+    old.terminate()
+
+
+def test_a_cell_that_is_run_again_brings_a_dead_worker_of_an_old_build_back(
+    run: Run, lab: Lab
+) -> None:
+    run(greet(source=WAIT), "wait")
+    old = waits(lab)
+    run(EDITED, "wait")
+    ((worker, _),) = _builds.workers(lab).values()
+    worker.close()
+    again = run(EDITED, "wait")
+    assert (again.unchanged, again.pinned) == (True, (old.id,))
+    ((another, _),) = _builds.workers(lab).values()
+    assert (worker.status, another.status) == ("stopped", "running")
+    old.signal("release")
+    assert old.result(timeout=30) == "released"
+
+
+def test_a_worker_that_is_asked_for_again_is_not_idle(
+    run: Run, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(greet(source=WAIT), "wait")
+    old = waits(lab)
+    run(EDITED, "wait")
+    ((build, (worker, asked)),) = _builds.workers(lab).items()
+    _builds.workers(lab)[build] = worker, asked - _builds._LISTED_WITHIN_S
+    # As the server answers that has not listed the override yet.
+    monkeypatch.setattr(lab, "count_workflows", lambda _: WorkflowExecutionCount(0, []))
+    run(f"{EDITED}x = 2\n", "wait")
+    assert worker.status == "running"
+    old.signal("release")
+    assert old.result(timeout=30) == "released"
+
+
+def test_an_interrupt_while_the_old_worker_drains_comes_after_the_swap(
+    run: Run, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(greet(source=WAIT), "wait")
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    old = lab.worker
+    assert old
+    with monkeypatch.context() as patch:
+        patch.setattr(old, "close", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(EDITED, "wait")
+    old.close()
+    waiting = waits(lab)
+    assert "edited" in cells.source(waiting).data
+    lab.start_worker()
+    waiting.signal("release")
+    assert waiting.result(timeout=30) == "edited"
 
 
 def test_the_run_that_a_pinned_run_continues_as_keeps_its_code(run: Run, lab: Lab) -> None:

@@ -20,7 +20,7 @@ from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.common import RetryPolicy
 
 from projectai_lab import Lab, _troubles, _watching
-from projectai_lab._troubles import alive_workers
+from projectai_lab._pollers import alive_workers
 from projectai_lab._watching import Line
 from projectai_lab.cli import main
 from projectai_lab.client import LabClient
@@ -35,6 +35,12 @@ from projectai_lab.workflows import ExampleWorkflow
 from tests import attempt_workflows as kinds
 from tests import zoo
 from tests.test_faults_of_the_world import in_thread, kill, restart
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be of no terminal's width: what ran before may have set one."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 def test_a_run_is_told_to_its_end_and_the_status_returned(

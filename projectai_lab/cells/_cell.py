@@ -112,14 +112,15 @@ def make(kind: str, name: str, body: str, notebook: Mapping[str, Any]) -> Cell:
     except UnicodeEncodeError as error:
         raise CellError(f"the cell holds half a character, which no file can: {error}") from error
     check_names(text, notebook)
-    module = _import(_store.keep(name, text))
+    module = load(_store.keep(name, text))
     spec = WorkerSpec.of_module(module)
     _check_methods(module, spec)
     _check_count(kind, spec)
     return Cell(name, module.__name__, spec.workflows, spec.activities)
 
 
-def _import(name: str) -> ModuleType:
+def load(name: str) -> ModuleType:
+    """Import a cell's module; raises `CellError` with the line that fails."""
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)

@@ -12,11 +12,12 @@ from temporalio.client import WorkflowHistory
 
 from projectai_lab import histories
 from projectai_lab._replay import replay
-from projectai_lab.cells import _pinned, _store
+from projectai_lab.cells import _builds, _pinned, _store
 from projectai_lab.cells._cell import Cell, name_of
-from projectai_lab.cells._pinned import OpenRun
+from projectai_lab.cells._pinned import OpenRun, OpenRuns
 from projectai_lab.errors import CellError
-from projectai_lab.lab import Lab
+from projectai_lab.lab import AnyWorker, Lab
+from projectai_lab.worker_spec import WorkerSpec
 
 # A worker of the Lab fails the run for any exception, and so must the replay of a run that failed.
 # Not `Exception` itself: a run that parts would fail too, and the Replayer wait for ever.
@@ -46,56 +47,70 @@ def register(
     not follow the new code. `check` swaps nothing and refuses nothing: it says in the cell what
     would come of it.
     """
+    worker = _worker(lab)
+    _keep_builds(lab)
+    running: dict[str, Any] = {**worker.spec.workflows, **worker.spec.activities}
+    new = {**cell.workflows, **cell.activities}
+    _check_free(cell.name, new, running)
+    open_runs = _pinned.look(lab, cell, upgrade=upgrade)
+    same = worker.status == "running" and all(running.get(one) is new[one] for one in new)
+    if same and not upgrade:
+        return _unchanged(lab, cell, open_runs)
+    if check:
+        cell, refusal = _compared(lab, cell, stored, running, open_runs)
+        refused = str(refusal or "")
+        return _told(cell.with_outcome(checked_only=True, refused=refused), open_runs)
+    with _pinned.prepared(lab, open_runs) as open_runs:
+        cell, refusal = _compared(lab, cell, stored, running, open_runs)
+        if refusal and not force:
+            raise refusal
+    return _swap(lab, cell, upgrade=upgrade)
+
+
+def _worker(lab: Lab) -> AnyWorker:
     if lab.loop.closed:
         raise CellError("the Lab is closed: open a new one with Lab.open()")
     if not lab.worker:
         raise CellError("this Lab has no worker to swap: start one with lab.start_worker()")
-    running: dict[str, Any] = {**lab.worker.spec.workflows, **lab.worker.spec.activities}
-    new = {**cell.workflows, **cell.activities}
-    _check_free(cell.name, new, running)
-    same = lab.worker.status == "running" and all(running.get(one) is new[one] for one in new)
-    if same and not upgrade:
-        return cell.with_outcome(unchanged=True)
-    open_runs: list[OpenRun] = []
-    older: list[OpenRun] = []
-    failed: dict[OpenRun, str] = {}
-    for workflow_type in cell.workflows:
-        open_runs = _pinned.open_runs(lab, workflow_type)
-        if not upgrade:
-            older = _pinned.older(open_runs, workflow_type, cell.module)
-            failed = _pinned.strangers(open_runs, workflow_type)
-        fresh = set() if check else _pinned.prepare(lab, older)
-        runs = _stored(lab, workflow_type, stored, open_runs)
-        cell, refusal = _compared(cell, runs, running.get(workflow_type), older, open_runs)
-        if refusal and check:
-            cell = cell.with_outcome(refused=str(refusal))
-        elif refusal and not force:
-            _pinned.close(lab, fresh)
-            raise refusal
-    if check:
-        return _told(cell.with_outcome(checked_only=True), open_runs, older, failed)
+    return lab.worker
+
+
+def _keep_builds(lab: Lab, coming: Iterable[WorkerSpec] = ()) -> None:
+    """Keep which modules the Lab's workers had, those too that were started by hand."""
+    builds = lab.specs | {spec.build_id(): spec for spec in coming}
+    for build, spec in builds.items():
+        things = {**spec.workflows, **spec.activities}
+        _store.keep_build(build, {name: thing.__module__ for name, thing in things.items()})
+
+
+def _unchanged(lab: Lab, cell: Cell, open_runs: OpenRuns) -> Cell:
+    """Return the cell as it runs already; what is pinned has its worker, or gets it back."""
+    pinned = [run for run in open_runs.older if run.pinned]
+    open_runs = OpenRuns(open_runs.every, pinned, {}).but(_pinned.start(lab, pinned))
+    return _told(cell.with_outcome(unchanged=True), open_runs)
+
+
+def _swap(lab: Lab, cell: Cell, *, upgrade: bool) -> Cell:
+    # Again, as the replay took its time: other clients start runs too, and runs end.
+    open_runs = _pinned.look(lab, cell, upgrade=upgrade)
     # First the workers of the old builds: no open run is to meet the new code in between.
-    failed |= _pinned.keep(lab, older)
-    spec = lab.add_to_worker(cell.workflows.values(), cell.activities.values()).spec
-    things = {**spec.workflows, **spec.activities}
-    _store.keep_build(spec.build_id(), {name: thing.__module__ for name, thing in things.items()})
-    failed |= _pinned.release(lab, [run for run in open_runs if run not in older])
-    _pinned.close_idle(lab)
-    return _told(cell, open_runs, older, failed)
+    open_runs = open_runs.but(_pinned.keep(lab, open_runs.older))
+    new = cell.workflows.values(), cell.activities.values()
+    # Before it polls: a run that it carries is to be known, however this kernel ends.
+    _keep_builds(lab, [_worker(lab).spec.plus(*new)])
+    lab.add_to_worker(*new)
+    failed = _pinned.release(lab, [run for run in open_runs.every if run not in open_runs.older])
+    _builds.close_idle(lab)
+    return _told(cell, open_runs.but(failed))
 
 
-def _told(
-    cell: Cell,
-    open_runs: Iterable[OpenRun],
-    older: Iterable[OpenRun],
-    failed: Mapping[OpenRun, str],
-) -> Cell:
+def _told(cell: Cell, open_runs: OpenRuns) -> Cell:
     """Return the cell with the open runs that go on with it, and those that keep their code."""
-    kept = {run.workflow_id for run in older if run not in failed}
+    others = [run for run in open_runs.every if run not in open_runs.older]
     return cell.with_outcome(
-        open_runs=tuple(run.workflow_id for run in open_runs if run.workflow_id not in kept),
-        pinned=tuple(kept),
-        not_pinned="; ".join(dict.fromkeys(failed.values())),
+        open_runs=tuple(run.workflow_id for run in others),
+        pinned=tuple(run.workflow_id for run in open_runs.older),
+        not_pinned="; ".join(dict.fromkeys(open_runs.failed.values())),
     )
 
 
@@ -134,34 +149,33 @@ def _type_of(run: WorkflowHistory) -> str:
 
 
 def _compared(
-    cell: Cell,
-    runs: list[WorkflowHistory],
-    old: type | None,
-    pinned: Iterable[OpenRun],
-    open_runs: Iterable[OpenRun],
+    lab: Lab, cell: Cell, stored: str, running: Mapping[str, Any], open_runs: OpenRuns
 ) -> tuple[Cell, CellError | None]:
     """Return the cell with what the replay told, and the refusal where runs part with it.
 
     A run that failed, and that the new code does not fail there, is mended rather than parted with.
     """
-    ((workflow_type, code),) = cell.workflows.items()
-    parted = _diverging(runs, code, old)
-    mended = parted.event_type.eq("WORKFLOW_EXECUTION_FAILED").fillna(False)
-    diverged = parted[~mended]
-    cell = cell.with_outcome(
-        replayed=len(runs) - len(parted),
-        mended=tuple(parted[mended].workflow_id),
-        diverged=tuple(diverged.workflow_id),
-    )
-    if diverged.empty:
-        return cell, None
-    break_ = {run.workflow_id for run in open_runs} - {run.workflow_id for run in pinned}
-    after = (
-        "open runs of the old way fail"
-        if break_ & {*diverged.workflow_id}
-        else "new runs take the new way, and none of the old ones fails"
-    )
-    return cell, _refusal(workflow_type, diverged, after)
+    for workflow_type, code in cell.workflows.items():
+        runs = _stored(lab, workflow_type, stored, open_runs.every)
+        parted = _diverging(runs, code, running.get(workflow_type))
+        mended = parted.event_type.eq("WORKFLOW_EXECUTION_FAILED").fillna(False)
+        diverged = parted[~mended]
+        cell = cell.with_outcome(
+            replayed=len(runs) - len(parted),
+            mended=tuple(parted[mended].workflow_id),
+            diverged=tuple(diverged.workflow_id),
+        )
+        if not diverged.empty:
+            return cell, _refusal(workflow_type, diverged, _after(diverged, open_runs))
+    return cell, None
+
+
+def _after(diverged: pd.DataFrame, open_runs: OpenRuns) -> str:
+    """Return what would come of it with --force."""
+    go_on = {run.run_id for run in open_runs.every} - {run.run_id for run in open_runs.older}
+    if go_on & {*diverged.run_id}:
+        return "open runs of the old way fail"
+    return "new runs take the new way, and none of the old ones fails"
 
 
 def _diverging(runs: list[WorkflowHistory], new: type, old: type | None) -> pd.DataFrame:

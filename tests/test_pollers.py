@@ -14,7 +14,7 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Worker
 
-from projectai_lab import _troubles
+from projectai_lab import _pollers
 from projectai_lab._connect import new_identity
 from projectai_lab.config import LabConfig
 from tests import zoo
@@ -50,7 +50,7 @@ def beat(
     ],
 )
 def test_a_worker_of_ours_beats_each_second(age_s: float, between_s: float, alive: bool) -> None:
-    assert _troubles._is_alive(beat(age_s, between_s)) is alive
+    assert _pollers._is_alive(beat(age_s, between_s)) is alive
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_worker_of_ours_beats_each_second(age_s: float, between_s: float, aliv
     ],
 )
 def test_a_worker_of_others_beats_as_it_says(age_s: float, between_s: float, alive: bool) -> None:
-    assert _troubles._is_alive(beat(age_s, between_s, FOREIGN)) is alive
+    assert _pollers._is_alive(beat(age_s, between_s, FOREIGN)) is alive
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_a_worker_of_others_beats_as_it_says(age_s: float, between_s: float, ali
     [("another", 9.0, True), ("another", -9.0, True), ("another", 15.0, False), (None, 9.0, False)],
 )
 def test_the_clock_of_another_host_may_be_off(host: str | None, age_s: float, alive: bool) -> None:
-    assert _troubles._is_alive(beat(age_s, 1.0, host=host)) is alive
+    assert _pollers._is_alive(beat(age_s, 1.0, host=host)) is alive
 
 
 def test_a_worker_that_drains_polls_no_more() -> None:
     draining = beat(0.1, 1.0)
     draining.status = WorkerStatus.WORKER_STATUS_SHUTTING_DOWN
-    assert not _troubles._is_alive(draining)
+    assert not _pollers._is_alive(draining)
 
 
 def test_a_live_worker_of_others_is_not_called_gone_between_its_heartbeats(
@@ -94,11 +94,11 @@ def test_a_live_worker_of_others_is_not_called_gone_between_its_heartbeats(
         queue = config.task_queue
         async with Worker(client, task_queue=queue, workflows=[zoo.Sleeper], identity=FOREIGN):
             while True:
-                beats = await _troubles._heartbeats(client, queue) or []
+                beats = await _pollers._heartbeats(client, queue) or []
                 ages = [time.time() - one.heartbeat_time.seconds for one in beats]
                 if any(age > 5 for age in ages):
                     assert not beats[0].elapsed_since_last_heartbeat.ToNanoseconds()
-                    return await _troubles.who_polls(client, queue)
+                    return await _pollers.who_polls(client, queue)
                 await asyncio.sleep(0.1)
 
     assert asyncio.run(asyncio.wait_for(first_beat_grows_old(), 60)) is None
