@@ -11,6 +11,7 @@ import ipywidgets
 from projectai_lab._checks import did_you_mean
 from projectai_lab._words import many
 from projectai_lab.widgets._fields import Field, InvalidError, Leaf, Line
+from projectai_lab.widgets._fold import Fold
 from projectai_lab.widgets._kinds import UNSET, Shape, shape_of, without_none
 from projectai_lab.widgets._look import block
 from projectai_lab.widgets._specs import Spec, first_lines, specs_of
@@ -151,14 +152,15 @@ class Folded(Field):
         self.optional = without_none(spec.hint)[1]
         self.given = ipywidgets.Checkbox(description="give a value (else None)", indent=False)
         self.body = ipywidgets.VBox()
-        self.view = ipywidgets.Accordion([self.body], titles=(spec.name,), selected_index=None)
-        self.view.observe(self._opened, "selected_index")
+        self.fold = Fold(spec.name, self.body)
+        self.view = self.fold.view
+        self.fold.button.observe(self._opened, "value")
         self.given.observe(lambda _: changed(), "value")
         if spec.required and not self.optional:
-            self.view.selected_index = 0
+            self.fold.open()
 
     def _opened(self, change: Any) -> None:
-        if change["new"] == 0:
+        if change["new"]:
             self._build()
             self.changed()
 
@@ -203,7 +205,7 @@ class Folded(Field):
         super().blame(words)
         if words:
             self._build().blame(words)
-            self.view.selected_index = 0
+            self.fold.open()
 
     def lines(self, above: str = "") -> Iterator[Line]:
         """Yield the group's lines, or that it is at its default."""

@@ -92,7 +92,7 @@ class HistoryBrowser(Panel):
         wide = ipywidgets.Layout(width="auto", max_width="100%")
         self.query = ipywidgets.Text(query, description="Query", continuous_update=False)
         self.again = button(description="Refresh", tooltip="look for executions again")
-        self.runs = ipywidgets.Select(description="Execution", rows=5, layout=wide)
+        self.runs = ipywidgets.Dropdown(description="Execution", layout=wide)
         self.bad, self.head, self.axis, self.note = html(), html(), html(), html()
         self.lanes = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
         self.lane_page = ipywidgets.BoundedIntText(1, min=1, max=1, description="Lanes, page")
