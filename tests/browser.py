@@ -32,7 +32,7 @@ ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
-LIMIT_MS = 60_000.0
+LIMIT_MS = 15_000.0
 _KERNEL = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
 _ICONS = "/npm/@fortawesome/"
 SETTINGS = {
@@ -240,6 +240,19 @@ class Notebook(Tab):
         # In braces: a command's promise would be waited for without an end.
         call = "([name, given]) => { jupyterapp.commands.execute(name, given) }"
         self.page.evaluate(call, [name, arguments])
+
+    def ask(self, expression: str) -> str:
+        """Return what the kernel says of an expression, after all that the page asked of it."""
+        reply = self.page.evaluate(
+            f"""async it => {{
+                const asked = {{code: '', silent: true, user_expressions: {{it}}}};
+                const reply = await {_KERNEL}.requestExecute(asked).done;
+                return reply.content.user_expressions.it;
+            }}""",
+            expression,
+        )
+        assert reply["status"] == "ok", reply
+        return str(reply["data"]["text/plain"])
 
     def theme(self, name: str) -> None:
         """Switch the theme: `JupyterLab Dark` or `JupyterLab Light`."""

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from projectai_lab._html import ACCENTS, card, link
+from projectai_lab._html import ACCENTS, accent, card, link
+from tests import looks
 
 EVIL = '<script>alert("x")</script>\'&'
 
@@ -70,14 +71,27 @@ def test_only_http_becomes_a_link(value: str) -> None:
 
 def test_a_link_opens_beside_the_notebook_without_handing_it_over() -> None:
     (found,) = Reader(link("http://127.0.0.1:8233", "Web UI")).links
+    look = found.pop("style")
     assert found == {"href": "http://127.0.0.1:8233", "target": "_blank", "rel": "noopener"}
+    assert look == "color:var(--jp-content-link-color,inherit);text-decoration:underline"
+
+
+def test_a_link_that_is_drawn_anew_all_the_time_is_out_of_the_tab_keys_way() -> None:
+    (found,) = Reader(link("http://127.0.0.1:8233", "Web UI", focus=False)).links
+    assert found["tabindex"] == "-1"
 
 
 def test_a_link_without_text_shows_its_address() -> None:
     assert Reader(link("https://ui.example/a?b=1&c=2")).text == ["https://ui.example/a?b=1&c=2"]
 
 
-@pytest.mark.parametrize("status", sorted(ACCENTS))
-def test_each_status_has_a_colour_and_an_unknown_one_has_a_neutral_one(status: str) -> None:
-    assert ACCENTS[status] in card("run", {}, status=status)
-    assert "#56B4E9" in card("run", {}, status="unknown")
+@pytest.mark.parametrize("status", [*sorted(ACCENTS), "unknown"])
+def test_each_status_has_a_colour_that_is_seen_on_light_and_on_dark(status: str) -> None:
+    assert accent(status) in card("run", {}, status=status)
+    # White, JupyterLab's zebra, its dark page and its dark boxes.
+    for ground in ("#ffffff", "#f5f5f5", "#111111", "#212121"):
+        assert looks.ratio(accent(status), ground) >= looks.GRAPHIC
+
+
+def test_a_status_without_a_colour_of_its_own_has_that_of_no_other() -> None:
+    assert accent("unknown") not in ACCENTS.values()

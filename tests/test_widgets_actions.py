@@ -30,9 +30,8 @@ def counting(zoo_lab: Lab) -> Iterator[Counting]:
 def choose(panel: Monitor, handle: LabWorkflowHandle[int]) -> None:
     """Choose a run as soon as it is offered."""
     which = panel.actions.which
-    chosen = (handle.id, handle.run_id)
-    zoo.until(lambda: chosen in [value for _, value in which.options])
-    which.value = chosen
+    zoo.until(lambda: handle.id in which.options)
+    which.value = handle.id
 
 
 def hidden(panel: Monitor) -> bool:
@@ -70,7 +69,7 @@ def test_a_run_is_ended_and_the_table_says_so(counting: Counting, verb: str, end
     panel.actions.ask.click()
     panel.actions.confirm.click()
     assert f"{handle.id}&#x27; was " in panel.actions.outcome.value
-    assert panel.actions.which.value is None
+    assert panel.actions.which.value == ""
     zoo.until(lambda: end in panel.rows.value)
 
 
@@ -164,6 +163,43 @@ def test_without_a_choice_one_is_asked_for(lab: Lab) -> None:
     with widgets.monitor(lab, mine(lab), every=FAST) as panel:
         panel.actions.ask.click()
         assert "Execution: choose one first" in panel.actions.problem.value
+
+
+def test_a_name_that_is_not_on_the_page_is_told(counting: Counting) -> None:
+    panel, _ = counting
+    panel.actions.which.value = HOSTILE
+    panel.actions.ask.click()
+    assert "is not on this page; choose one that is" in panel.actions.problem.value
+    assert "<img" not in panel.actions.problem.value
+    assert hidden(panel)
+
+
+def test_the_chosen_run_is_linked_to_and_no_other(counting: Counting) -> None:
+    panel, handle = counting
+    assert f'href="{handle.url}"' in panel.actions.page.value
+    panel.actions.which.value = handle.id[:-1]
+    assert panel.actions.page.value == ""
+
+
+def test_a_choice_stays_when_the_run_leaves_the_page(counting: Counting) -> None:
+    panel, handle = counting
+    panel.query.value = "WorkflowType = 'NoSuch'"
+    zoo.until(lambda: panel.actions.which.options == ())
+    panel.actions.ask.click()
+    assert f"run {handle.run_id}: are you sure?" in panel.actions.problem.value
+
+
+def test_runs_of_one_workflow_id_are_told_apart(zoo_lab: Lab) -> None:
+    name = f"again-{zoo_lab.task_queue}"
+    first = zoo_lab.start_workflow(zoo.Sleeper.run, 0.0, id=name)
+    first.result(timeout=30)
+    second = zoo_lab.start_workflow(zoo.Counter.run, id=name)
+    with widgets.monitor(zoo_lab, mine(zoo_lab), every=FAST) as panel:
+        both = (name, f"{name}, run {first.run_id}")
+        zoo.until(lambda: panel.actions.which.options == both)
+        panel.actions.which.value = both[0]
+        panel.actions.ask.click()
+        assert f"run {second.run_id}: are you sure?" in panel.actions.problem.value
 
 
 def test_fields_of_a_signal_are_there_for_a_signal_only(counting: Counting) -> None:

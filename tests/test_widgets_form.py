@@ -162,7 +162,7 @@ def test_groups_are_folded_and_the_request_comes_first(lab: Lab) -> None:
         folded = {one.spec.name: one for one in form._record.fields if hasattr(one, "inner")}
         assert list(folded) == ["faults", "retry", "timeouts"]
         assert all(one.inner is None for one in folded.values())
-        folded["faults"].view.selected_index = 0
+        folded["faults"].fold.open()
         assert folded["faults"].inner
         assert folded["retry"].inner is None
 

@@ -275,7 +275,7 @@ def test_a_group_is_built_when_it_is_opened_and_at_its_default_until_then() -> N
     group: Any = made(Size, Size(2, 3))
     assert group.inner is None
     assert group.read() is UNSET
-    group.view.selected_index = 0
+    group.fold.open()
     assert group.read() == Size(2, 3)
     assert leaves(group)["width"].control.value == "2"
     assert "In metres." in leaves(group)["width"].note.value
@@ -300,7 +300,7 @@ def test_the_checks_of_a_record_speak_at_the_field_that_they_name() -> None:
 
 def test_an_optional_group_is_none_until_it_is_given() -> None:
     group: Any = made(Size | None, None)
-    group.view.selected_index = 0
+    group.fold.open()
     assert group.read() is None
     leaves(group)["height"].control.value = "4"
     group._edited()
@@ -313,7 +313,7 @@ def test_an_optional_group_is_none_until_it_is_given() -> None:
 
 def test_lists_and_dicts_grow_and_shrink_by_buttons() -> None:
     group: Any = made(list[int], [1])
-    group.view.selected_index = 0
+    group.fold.open()
     group.inner.add.click()
     group.inner.rows[1][1].control.value = "2"
     assert group.read() == [1, 2]

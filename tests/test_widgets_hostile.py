@@ -127,7 +127,7 @@ def test_documentation_choices_and_checks_of_a_form(lab: Lab) -> None:
     with widgets.submit_form(lab, Named) as form:
         for one in form.fields[0].fields:  # type: ignore[attr-defined]
             if hasattr(one, "inner"):
-                one.view.selected_index = 0
+                one.fold.open()
         assert "&lt;script&gt;alert(1)&lt;/script&gt; below the field" in is_harmless(form)
         form.fill(number=2)
         with pytest.raises(ValueError, match="needs another value: number"):
@@ -172,13 +172,16 @@ def test_the_monitor_its_fields_and_what_it_shows(own: Lab, new_id: Callable[[st
     query = f"TaskQueue = '{idle}' OR TaskQueue = '{lab.task_queue}'"
     with widgets.monitor(lab, query, every=0.05) as panel:
         which = panel.actions.which
-        zoo.until(lambda: (waits.id, waits.run_id) in [value for _, value in which.options])
+        zoo.until(lambda: waits.id in which.options)
         zoo.until(lambda: failed.id[:20] in panel.facts_text())
         assert "&lt;script&gt;" in is_harmless(panel)
-        which.value = (waits.id, waits.run_id)
+        which.value = HOSTILE
+        panel.actions.ask.click()
+        assert "is not on this page" in is_harmless(panel)
+        which.value = waits.id
         panel.actions.verb.value = "signal"
         for one in texts(panel):
-            if one is not panel.query:
+            if one not in (panel.query, which):
                 one.value = HOSTILE
         panel.actions.ask.click()
         assert "Argument: not JSON" in is_harmless(panel)

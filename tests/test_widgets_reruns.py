@@ -85,7 +85,7 @@ def opened(form: Any) -> None:
 
     def go(field: Any) -> None:
         if isinstance(field, Folded):
-            field.view.selected_index = 0
+            field.fold.open()
             field = field.inner
         if isinstance(field, Items):
             field.add.click()

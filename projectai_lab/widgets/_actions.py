@@ -10,15 +10,15 @@ from typing import Any
 import ipywidgets
 from temporalio.service import RPCError
 
+from projectai_lab._html import link
 from projectai_lab._words import shorten
 from projectai_lab.client import LabClient
 from projectai_lab.errors import LabError
 from projectai_lab.handle import LabWorkflowHandle
 from projectai_lab.widgets._executions import Row
 from projectai_lab.widgets._kinds import strict_json
-from projectai_lab.widgets._look import message
+from projectai_lab.widgets._look import Html, block, message
 
-_NOBODY = ("choose one …", None)
 _DONE = {
     "cancel": "was asked to cancel",
     "terminate": "was terminated",
@@ -58,7 +58,16 @@ class Actions:
     def __init__(self, lab: LabClient, lock: AbstractContextManager[Any]) -> None:
         self._lab, self._lock = lab, lock
         self._armed: Intent | None = None
-        self.which = ipywidgets.Dropdown(options=[_NOBODY], description="Execution", layout=_WIDE)
+        self._offered: dict[str, tuple[str, str]] = {}
+        self._chosen: tuple[str, str] | None = None
+        # Not a Dropdown: what a look finds would close one that is open. Not a Select: JupyterLab
+        # takes its keys.
+        self.which = ipywidgets.Combobox(
+            description="Execution",
+            placeholder="a Workflow Id of this page",
+            layout={**_WIDE, "flex": "1 1 22em"},
+        )
+        self.page = ipywidgets.HTML()
         self.verb = ipywidgets.Dropdown(options=list(_DONE), description="Action", layout=_WIDE)
         self.signal = ipywidgets.Text(description="Signal", placeholder="its name", layout=_WIDE)
         self.argument = ipywidgets.Text(
@@ -70,27 +79,33 @@ class Actions:
         self.problem, self.outcome = ipywidgets.HTML(), ipywidgets.HTML()
         self._fields = ipywidgets.HBox([self.signal, self.argument], layout=_ROW)
         self._sure = ipywidgets.HBox([self.confirm, self.back], layout=_ROW)
-        choice = ipywidgets.HBox([self.which, self.verb, self._fields, self.ask], layout=_ROW)
-        self.view = ipywidgets.VBox([choice, self.problem, self._sure, self.outcome])
+        choice = ipywidgets.HBox([self.which, self.page], layout=_ROW)
+        act = ipywidgets.HBox([self.verb, self._fields, self.ask], layout=_ROW)
+        self.view = ipywidgets.VBox([choice, act, self.problem, self._sure, self.outcome])
         for widget in (self.which, self.verb, self.signal, self.argument):
             widget.observe(self._disarm, "value")
+        self.which.observe(self._choose, "value")
         self.ask.on_click(self._arm)
         self.confirm.on_click(self._carry_out)
         self.back.on_click(self._disarm)
         self._disarm()
 
     def offer(self, rows: Iterable[Row]) -> None:
-        """Offer the open ones among the rows, unless one is chosen: that choice stays."""
-        if self.which.value is not None:
-            return
-        found = [
-            (shorten(row.workflow_id, 48), (row.workflow_id, row.run_id))
-            for row in rows
-            if not row.closed
-        ]
-        options = (_NOBODY, *found)
-        if options != tuple(self.which.options):
-            self.which.options = options
+        """Offer the rows by Workflow Id, the further ones of one Id with their Run Id."""
+        self._offered = {}
+        for row in rows:
+            name = row.workflow_id
+            name = f"{name}, run {row.run_id}" if name in self._offered else name
+            self._offered[name] = row.workflow_id, row.run_id
+        if self.which.options != tuple(self._offered):
+            self.which.options = tuple(self._offered)
+
+    def _choose(self, _: Any) -> None:
+        """Keep the run that has this name now, and link to it from where no look draws anew."""
+        with self._lock:
+            self._chosen = self._offered.get(self.which.value)
+            url = self._lab.url(*self._chosen) if self._chosen else None
+            self.page.value = block(Html(link(url, "open in the Web UI"))) if url else ""
 
     def _disarm(self, _: Any = None) -> None:
         with self._lock:
@@ -117,9 +132,11 @@ class Actions:
             _show(self._sure, True)
 
     def _intent(self) -> Intent:
-        if self.which.value is None:
-            raise ValueError("Execution: choose one first")
-        workflow_id, run_id = self.which.value
+        if self._chosen is None:
+            typed = shorten(self.which.value, 48)
+            wrong = f"{typed!r} is not on this page; choose one that is"
+            raise ValueError(f"Execution: {wrong if typed else 'choose one first'}")
+        workflow_id, run_id = self._chosen
         if self.verb.value != "signal":
             return Intent(self.verb.value, workflow_id, run_id)
         if not (name := self.signal.value.strip()):
@@ -136,7 +153,7 @@ class Actions:
             self.outcome.value = message(words, kind)
             self._disarm()
             if kind == "note":
-                self.which.value = None
+                self.which.value = ""
 
     def _told(self, intent: Intent) -> tuple[str, str]:
         """Carry out an intent and return how that went; the lock is free meanwhile."""

@@ -29,6 +29,7 @@ MOST_DESCRIBED = 10
 """Open runs that one look describes; on a page with more they take turns."""
 STATUSES = {
     "RUNNING": "Running",
+    "PAUSED": "Paused",
     "COMPLETED": "Completed",
     "FAILED": "Failed",
     "TIMED_OUT": "TimedOut",

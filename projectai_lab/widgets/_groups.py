@@ -11,6 +11,7 @@ import ipywidgets
 from projectai_lab._checks import did_you_mean
 from projectai_lab._words import many
 from projectai_lab.widgets._fields import Field, InvalidError, Leaf, Line, Noted
+from projectai_lab.widgets._fold import Fold
 from projectai_lab.widgets._kinds import UNSET, Shape, shape_of, without_none
 from projectai_lab.widgets._look import block
 from projectai_lab.widgets._panel import show_in
@@ -155,14 +156,15 @@ class Folded(Field):
         self.given = ipywidgets.Checkbox(description="give a value (else None)", indent=False)
         self.given.layout.display = None if self.optional else "none"
         self.body = ipywidgets.VBox([self.given])
-        self.view = ipywidgets.Accordion([self.body], titles=(spec.name,), selected_index=None)
-        self.view.observe(self._opened, "selected_index")
+        self.fold = Fold(spec.name, self.body)
+        self.view = self.fold.view
+        self.fold.button.observe(self._opened, "value")
         self.given.observe(lambda _: changed(), "value")
         if spec.required and not self.optional:
-            self.view.selected_index = 0
+            self.fold.open()
 
     def _opened(self, change: Any) -> None:
-        if change["new"] == 0:
+        if change["new"]:
             self._build()
             self.changed()
 
@@ -206,7 +208,7 @@ class Folded(Field):
         """Show a problem within the group, and open it."""
         if words:
             self._build().blame(words)
-            self.view.selected_index = 0
+            self.fold.open()
 
     def lines(self, above: str = "") -> Iterator[Line]:
         """Yield the group's lines, or that it is at its default."""

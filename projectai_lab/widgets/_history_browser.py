@@ -89,7 +89,7 @@ class HistoryBrowser(Panel):
         wide = ipywidgets.Layout(width="auto", max_width="100%")
         self.query = ipywidgets.Text(query, description="Query", continuous_update=False)
         self.again = button(description="Refresh", tooltip="look for executions again")
-        self.runs = ipywidgets.Select(description="Execution", rows=5, layout=wide)
+        self.runs = ipywidgets.Dropdown(description="Execution", layout=wide)
         self.bad = ipywidgets.HTML()
         rows = ipywidgets.Layout(flex_flow="row wrap")
         top = ipywidgets.HBox([self.query, self.again], layout=rows)

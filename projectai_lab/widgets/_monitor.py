@@ -81,10 +81,13 @@ class Monitor(Panel):
         self.status = ipywidgets.Dropdown(
             options=[("all", ""), *((word, word) for word in STATUSES)], description="Status"
         )
-        self.pause = ipywidgets.ToggleButton(description="Pause")
+        self.pause = ipywidgets.ToggleButton(description="Pause", tooltip="hold the looks back")
         self.newer = ipywidgets.Button(description="Previous page")
         self.older = ipywidgets.Button(description="Next page")
-        self.query_error, self.facts, self.rows = (ipywidgets.HTML() for _ in range(3))
+        self.query_error, self.facts = ipywidgets.HTML(), ipywidgets.HTML()
+        # It scrolls by keys too, and keeps its place and its focus when what it shows changes.
+        self.rows = ipywidgets.HTML(tabbable=True)
+        self.rows.add_class("plab-live")
         self.actions = Actions(lab, self.lock)
         filters = ipywidgets.HBox([self.query, self.status], layout=_ROW)
         pages = ipywidgets.HBox([self.pause, self.newer, self.older], layout=_ROW)
@@ -118,7 +121,7 @@ class Monitor(Panel):
 
     def _draw(self) -> None:
         self.facts.value = block(self._facts())
-        self.rows.value = block(self._table())
+        self.rows.value = block(self._table(live=True))
         self.newer.disabled = self.closed or len(self._pages) < 2
         self.older.disabled = self.closed or not (self._seen and self._seen.more)
         if self._seen:
@@ -175,22 +178,22 @@ class Monitor(Panel):
         total = f"<strong>{many(counts.total(), 'execution')}</strong>"
         return Html(f"<div>{' &nbsp; '.join([total, *words])}</div>{self._pace.html()}")
 
-    def _table(self) -> Html:
+    def _table(self, live: bool = False) -> Html:
         if not self._seen or not self._seen.rows:
             return Html("<div>no Workflow Execution matches</div>")
         at = self._seen.at
         caption = f"Workflow Executions, page {len(self._pages)}; {_CLOCKS}"
-        cells = [self._cells(row, at) for row in self._seen.rows]
-        drawn = table(_COLUMNS, cells, caption=caption, numbers=_COLUMNS[4:7])
+        cells = [self._cells(row, at, live) for row in self._seen.rows]
+        drawn = table(_COLUMNS, cells, caption=caption, numbers=_COLUMNS[4:7], live=live)
         return Html(f'{_STYLE}<div class="plab-runs">{drawn}</div>')
 
-    def _cells(self, row: Row, at: datetime) -> list[object]:
+    def _cells(self, row: Row, at: datetime, live: bool) -> list[object]:
         name = shorten(row.workflow_id, 48)
         url = self._lab.url(row.workflow_id, row.run_id)
         status = badge(row.status)
         if row.pending.trouble:
             status = Html(f"{status} <strong>{row.pending.trouble}</strong>")
-        linked = Html(_html.link(url, name)) if url else name
+        linked = Html(_html.link(url, name, focus=not live)) if url else name
         doing, *others = _doing(row, at)
         return [linked, shorten(row.workflow_type, 48), status, shorten(doing, 48), *others]
 

@@ -11,15 +11,17 @@ from functools import partial
 
 import ipywidgets
 
+from projectai_lab._html import accent
 from projectai_lab._words import duration, shorten
 from projectai_lab.widgets._lanes import Item, Lane
 from projectai_lab.widgets._look import Html, text
 
 _COLUMNS = "min(14em,34%) minmax(0,1fr)"
-_COLORS = {
-    **dict.fromkeys(("COMPLETED", "FIRED", "DELIVERED", "ACCEPTED", "RECEIVED"), "#009E73"),
-    **dict.fromkeys(("FAILED", "TERMINATED", "REJECTED", "START_FAILED"), "#D55E00"),
-    **{"TIMED_OUT": "#E69F00", "CANCELED": "#CC79A7", "RUNNING": "#0072B2", "PENDING": "#0072B2"},
+# What is no status of a Workflow Execution looks like the one that it is most like.
+_LIKE = {
+    **dict.fromkeys(("FIRED", "DELIVERED", "ACCEPTED", "RECEIVED"), "COMPLETED"),
+    **dict.fromkeys(("REJECTED", "START_FAILED"), "FAILED"),
+    "PENDING": "RUNNING",
 }
 _SIGNS = {"FAILED": "✕", "TERMINATED": "✕", "REJECTED": "✕", "TIMED_OUT": "◆", "CANCELED": "■"}
 LEGEND = (
@@ -30,12 +32,11 @@ STYLE = """
 .plab-lane{display:grid;grid-template-columns:min(14em,34%) minmax(0,1fr);height:24px;
 align-items:center}
 .plab-lane svg{display:block;width:100%;height:24px;overflow:visible}
-.plab-name{overflow:hidden;white-space:nowrap;text-overflow:ellipsis;padding-right:.6em}
+.plab-name{display:block;overflow:hidden;white-space:nowrap;text-overflow:ellipsis;padding-right:.6em}
 .plab .plab-rows th,.plab .plab-rows td{overflow-wrap:normal}
 .plab .plab-rows td:nth-child(5),.plab .plab-rows code{overflow-wrap:anywhere;min-width:12em}
-.jupyter-button.plab-hit{background:transparent;border:0;box-shadow:none;padding:0}
-.jupyter-button.plab-hit:hover,.jupyter-button.plab-hit:focus-visible{outline:2px solid #0072B2;
-outline-offset:-1px;opacity:1}
+.jupyter-button.plab-hit{background:transparent;border:0;box-shadow:none;padding:0;font-size:0}
+.jupyter-button.plab-hit:hover{outline:2px solid currentColor}
 """
 
 
@@ -79,12 +80,19 @@ def lane_buttons(lane: Lane, longest: float, choose: Callable[[Item], None]) -> 
         left, width = _place(item, longest)
         margin = f"2px 0 0 min({left:.3f}% - 5px, 100% - 14px)"
         layout = laid("1 / 2", width=f"max({width:.3f}%, 14px)", height="20px", margin=margin)
-        button = ipywidgets.Button(tooltip=words(item), layout=layout)
+        # The description is what screen readers say; the style sheet gives it no size.
+        said = words(item)
+        button = ipywidgets.Button(description=said, tooltip=said, layout=layout)
         button.add_class("plab-hit")
         button.on_click(lambda _, item=item: choose(item))
         hits.append(button)
     layout = ipywidgets.Layout(
-        grid_template_columns=_COLUMNS, height="24px", width="100%", overflow="visible"
+        grid_template_columns=_COLUMNS,
+        height="24px",
+        # As wide as the axis above, which has a margin.
+        width="calc(100% - 4px)",
+        margin="0 2px",
+        overflow="visible",
     )
     return ipywidgets.GridBox([name, drawn, *hits], layout=layout)
 
@@ -118,7 +126,8 @@ def _gap(longest: float, gap: tuple[float, float]) -> str:
 
 def _bar(longest: float, item: Item) -> str:
     left, width = _place(item, longest)
-    color, title = _COLORS.get(item.outcome, "#808080"), f"<title>{text(words(item))}</title>"
+    color = accent(_LIKE.get(item.outcome, item.outcome))
+    title = f"<title>{text(words(item))}</title>"
     if item.end is None:
         return f'<circle cx="{left:.3f}%" cy="12" r="5" fill="{color}">{title}</circle>'
     sign = _SIGNS.get(item.outcome, "")
