@@ -86,7 +86,8 @@ class MixedWorkflow:
             ),
             self.exhaust(),
             workflow.execute_activity(
-                outlive, args=[1, 1.3], start_to_close_timeout=LIMIT, retry_policy=RETRY
+                # Twice the limit: a busy server tells a timeout late.
+                outlive, args=[1, 2.0], start_to_close_timeout=LIMIT, retry_policy=RETRY
             ),
             *(
                 workflow.execute_activity(echo, text, start_to_close_timeout=LIMIT)
@@ -94,7 +95,7 @@ class MixedWorkflow:
             ),
         )
         # Long enough for the late report to reach the recorder.
-        await workflow.sleep(1)
+        await workflow.sleep(2)
         return 12
 
     async def exhaust(self) -> None:

@@ -382,7 +382,8 @@ def test_a_wait_for_a_pinned_run_that_nobody_carries_says_so(
         assert again.result(timeout=30) == "released"
         watch = Watch(lab.client, again.handle)
         lab.loop.run(watch.look)
-        assert lab.loop.run(lambda: watch.who_polls(lab.task_queue)) is None
+        # Its worker is known to live from its first heartbeat on.
+        zoo.until(lambda: lab.loop.run(lambda: watch.who_polls(lab.task_queue)) is None)
 
 
 def test_a_lab_that_closes_takes_the_workers_of_old_builds_along(
