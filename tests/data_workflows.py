@@ -117,11 +117,11 @@ class TimeoutsWorkflow:
         """Run them all at once."""
         await asyncio.gather(
             workflow.execute_activity(
-                outlive, args=[2, 1.2], start_to_close_timeout=LIMIT, retry_policy=RETRY
+                outlive, args=[2, 2.0], start_to_close_timeout=LIMIT, retry_policy=RETRY
             ),
             workflow.execute_activity(
                 outlive,
-                args=[2, 1.2],
+                args=[2, 2.0],
                 start_to_close_timeout=5 * LIMIT,
                 heartbeat_timeout=LIMIT,
                 retry_policy=RETRY,
@@ -130,7 +130,7 @@ class TimeoutsWorkflow:
                 fail_with_delay, start_to_close_timeout=LIMIT, retry_policy=RETRY
             ),
         )
-        await workflow.sleep(1)
+        await workflow.sleep(2)
 
 
 @workflow.defn
