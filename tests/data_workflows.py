@@ -87,7 +87,10 @@ class MixedWorkflow:
             self.exhaust(),
             workflow.execute_activity(
                 # Twice the limit: a busy server tells a timeout late.
-                outlive, args=[1, 2.0], start_to_close_timeout=LIMIT, retry_policy=RETRY
+                outlive,
+                args=[1, 2.0],
+                start_to_close_timeout=LIMIT,
+                retry_policy=RETRY,
             ),
             *(
                 workflow.execute_activity(echo, text, start_to_close_timeout=LIMIT)

@@ -112,7 +112,8 @@ def test_what_is_not_imported_is_named_where_it_is_run() -> None:
 def test_every_import_is_declared() -> None:
     # Only pytest itself loads the plugin that imports it.
     assert distributions(imported("projectai_lab")) - set(ranges(RUNTIME)) == {"pytest"}
-    assert distributions(imported("tests")) - set(ranges(RUNTIME + DEV)) == set()
+    # The tests of forms for pydantic's models run where it is there, and are skipped elsewhere.
+    assert distributions(imported("tests")) - set(ranges(RUNTIME + DEV)) == {"pydantic"}
 
 
 def test_constraints_are_names_and_exact_public_versions() -> None:
