@@ -120,6 +120,7 @@ def _run_in_processes(
 ) -> list[NotebookRun | BaseException]:
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from multiprocessing import active_children, get_context
+    from threading import Thread
 
     from tqdm.auto import tqdm
 
@@ -139,8 +140,11 @@ def _run_in_processes(
             ):
                 pass
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Beside the end of the processes, and waited for: the pool gives its semaphores back.
+            closing = Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
+            closing.start()
             _end(set(active_children()) - others)
+            closing.join()
             raise
     return [_outcome(future.exception() or future.result(), call) for future, call in pairs]
 
