@@ -32,7 +32,7 @@ ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
-LIMIT_MS = 15_000.0
+LIMIT_MS = 60_000.0
 _KERNEL = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
 _ICONS = "/npm/@fortawesome/"
 SETTINGS = {
