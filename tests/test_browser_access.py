@@ -200,6 +200,7 @@ def test_a_run_is_submitted_with_the_keyboard_alone(lab_tab: tools.Notebook) -> 
     focus_on(page, "error_type", 1)
     keys.press("Shift+Tab")
     keys.press("Enter")
+    page.get_by_label("error_type").wait_for(state="hidden")
     focus_on(page, 'textbox "Workflow Id"')
     keys.type("typed")
     focus_on(page, "Submit")
