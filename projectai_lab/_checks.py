@@ -14,8 +14,14 @@ Duration = timedelta | float
 
 
 def seconds(duration: Duration) -> float:
-    """Return a duration as float seconds."""
-    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+    """Return a duration as float seconds; ValueError for what is none."""
+    if isinstance(duration, timedelta):
+        return duration.total_seconds()
+    try:
+        return float(duration)
+    except (TypeError, ValueError):
+        takes = "a duration is a timedelta or a number of seconds"
+        raise ValueError(f"{takes}; got {duration!r}") from None
 
 
 def store_seconds(record: object, *names: str, zero: bool = False) -> None:

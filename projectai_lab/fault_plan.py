@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -147,7 +148,7 @@ def _instant(one: Duration | datetime) -> str:
 
 
 def _check_number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} must be a number, got {value!r}")
 
 
@@ -228,6 +229,7 @@ class FaultPlan:
         for name in ("fail_first", "fail_probability", "hang_first"):
             for activity, value in getattr(self, name).items():
                 check_activity_type(name, activity)
+                _check_number(f"{name}[{activity!r}]", value)
                 if not 0 <= value <= (1 if name == "fail_probability" else math.inf):
                     raise ValueError(f"{name}[{activity!r}] is out of range: {value}")
         if isinstance(self.rules, Fault | str) or not isinstance(self.rules, Iterable):

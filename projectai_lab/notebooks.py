@@ -118,9 +118,8 @@ def run_many(
 def _run_in_processes(
     calls: Sequence[dict[str, Any]], jobs: int, progress: bool
 ) -> list[NotebookRun | BaseException]:
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
     from multiprocessing import active_children, get_context
-    from threading import Thread
 
     from tqdm.auto import tqdm
 
@@ -140,11 +139,10 @@ def _run_in_processes(
             ):
                 pass
         except BaseException:
-            # Beside the end of the processes, and waited for: the pool gives its semaphores back.
-            closing = Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
-            closing.start()
-            _end(set(active_children()) - others)
-            closing.join()
+            # Both are waited for: only a pool that is shut down gives its semaphores back.
+            with ThreadPoolExecutor(1) as beside:
+                beside.submit(pool.shutdown, cancel_futures=True)
+                _end(set(active_children()) - others)
             raise
     return [_outcome(future.exception() or future.result(), call) for future, call in pairs]
 

@@ -258,6 +258,8 @@ class Notebook(Tab):
         """Switch the theme: `JupyterLab Dark` or `JupyterLab Light`."""
         self.command("apputils:change-theme", theme=name)
         self.page.locator(f"body[data-jp-theme-name='{name}']").wait_for(state="attached")
+        # It is laid over the page, and dims its pictures, until the theme's styles are there.
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
 
 def notebook(cells: Sequence[str]) -> str:

@@ -202,6 +202,33 @@ def test_what_is_no_lab_is_refused_with_the_line_to_type(name: str) -> None:
         PANELS[name]("x")
 
 
+@pytest.mark.parametrize("make", [widgets.monitor, lambda lab: widgets.submit_form(lab, "Any")])
+def test_none_is_no_lab_for_what_asks_one(make: Any) -> None:
+    with pytest.raises(TypeError, match=r"needs an open Lab: .*lab.*; got None$"):
+        make(None)
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "told"),
+    [
+        (widgets.monitor, {"query": 3}, "query must be a str, got int: 3"),
+        (widgets.history_browser, {"query": 3}, "query must be a str, got int: 3"),
+        (widgets.monitor, {"every": "x"}, "a duration is a timedelta or a number of seconds"),
+        (widgets.monitor, {"every": None}, "a number of seconds; got None"),
+        (widgets.policy_playground, {"fail": "x"}, r"simulate_ai_call'\] must be a number.*'x'"),
+        (widgets.policy_playground, {"fail": 2}, "out of range: 2"),
+        (widgets.policy_playground, {"latency": "x"}, "number of seconds; got 'x'"),
+    ],
+)
+def test_a_setting_of_another_type_is_told_and_leaves_no_widget(
+    lab: Lab, make: Any, given: dict[str, Any], told: str
+) -> None:
+    before = set(_instances)
+    with pytest.raises(ValueError, match=told):
+        make(lab, **given)
+    assert set(_instances) == before
+
+
 def test_all_text_is_escaped_and_html_is_not() -> None:
     shown = block(
         table([HOSTILE], [[HOSTILE], [badge(HOSTILE)]], caption=HOSTILE),

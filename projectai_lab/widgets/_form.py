@@ -20,7 +20,7 @@ from projectai_lab.widgets._fields import Field, Leaf
 from projectai_lab.widgets._groups import Record, field_of, nested, put_all, read_all
 from projectai_lab.widgets._kinds import shape_of
 from projectai_lab.widgets._look import Html, block, message, table, text
-from projectai_lab.widgets._panel import Panel, style
+from projectai_lab.widgets._panel import Panel, check_open, style
 from projectai_lab.widgets._specs import Spec, Started, started_by
 from projectai_lab.widgets._started import Rows
 
@@ -43,8 +43,7 @@ def submit_form(lab: LabClient, workflow: Any) -> SubmitForm:
     >>> form = submit_form(lab, ExampleWorkflow)                               # doctest: +SKIP
     >>> form.fill(data="hello", user_id="u-1").submit().result(timeout=30)     # doctest: +SKIP
     """
-    if not isinstance(lab, LabClient):
-        raise TypeError(f"a form needs an open Lab: submit_form(lab, ExampleWorkflow); got {lab!r}")
+    check_open(lab)
     return SubmitForm(lab, started_by(workflow))
 
 

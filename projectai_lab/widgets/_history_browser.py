@@ -10,6 +10,7 @@ import ipywidgets
 from temporalio.client import WorkflowHistory
 from temporalio.service import RPCError
 
+from projectai_lab._checks import check_type
 from projectai_lab._words import many
 from projectai_lab.client import LabClient
 from projectai_lab.errors import LabError
@@ -52,11 +53,12 @@ def history_browser(
     zip the bad files are named and the others shown. `recorder` defaults to the Lab's attempt log.
     `allow`, `redact` and `decode` are those of `tables.payloads`.
 
-    Errors: HistoryFileError for what is no history; ValueError for none at all and for no path;
-    TypeError for another source; LabClosedError.
+    Errors: HistoryFileError for what is no history; ValueError for none at all, for no path and
+    for a query that is no text; TypeError for another source; LabClosedError.
 
     >>> widgets.history_browser(lab, query="WorkflowType = 'ExampleWorkflow'")  # doctest: +SKIP
     """
+    check_type("query", query, str)
     hide = {"allow": allow, "redact": redact, "decode": decode}
     found = source_of(source, limit)
     if recorder is None:

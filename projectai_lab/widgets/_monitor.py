@@ -11,6 +11,7 @@ import ipywidgets
 from temporalio.service import RPCError, RPCStatusCode
 
 from projectai_lab import _html
+from projectai_lab._checks import check_type
 from projectai_lab._words import duration, many, shorten
 from projectai_lab.client import LabClient
 from projectai_lab.errors import LabError
@@ -19,7 +20,7 @@ from projectai_lab.widgets._actions import Actions
 from projectai_lab.widgets._executions import STATUSES, Ask, Executions, Row, Seen
 from projectai_lab.widgets._look import Html, badge, block, message, table
 from projectai_lab.widgets._pace import Pace
-from projectai_lab.widgets._panel import Panel, style
+from projectai_lab.widgets._panel import Panel, check_open, style
 
 _COLUMNS = (
     *("Workflow Id", "type", "status", "running activity", "attempt", "next retry in"),
@@ -45,11 +46,13 @@ def monitor(lab: LabClient, query: str = "", every: Duration = 1.0) -> Monitor:
     Count call and at most ten Describe calls; where they take the server long, looks are rarer, so
     that they take it a twentieth of the time, up to 10 s apart.
 
-    Errors: ValueError for `every` that is not above 0; LabClosedError. A query that the server
-    refuses is told at its field.
+    Errors: ValueError for a query that is no text and for `every` that is not above 0; TypeError
+    for what is no Lab; LabClosedError. A query that the server refuses is told at its field.
 
     >>> widgets.monitor(lab, "WorkflowType = 'ExampleWorkflow'")               # doctest: +SKIP
     """
+    check_open(lab)
+    check_type("query", query, str)
     every_s = seconds(every)
     if not 0 < every_s < math.inf:
         raise ValueError(f"every must be a timedelta or seconds, above 0; got {every}")

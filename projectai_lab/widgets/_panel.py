@@ -38,7 +38,8 @@ class Panel:
 
     def __init__(self, connection: Connection | None = None) -> None:
         # Before anything is made: a panel that is refused leaves no widget behind.
-        _check_open(connection)
+        if connection is not None:
+            check_open(connection)
         self.lock = threading.RLock()
         self.closed = False
         self.view = ipywidgets.VBox(layout=ipywidgets.Layout(max_width="100%"))
@@ -147,9 +148,9 @@ class Panel:
         self.close()
 
 
-def _check_open(lab: Any) -> None:
+def check_open(lab: Any) -> None:
     """Raise TypeError for what is no Lab, LabClosedError for one that is closed."""
-    if lab is not None and not isinstance(lab, Connection):
+    if not isinstance(lab, Connection):
         raise TypeError(f"this needs an open Lab: lab = Lab.open(), then pass lab; got {lab!r}")
     if lab and lab.loop.closed:
         raise LabClosedError("the Lab is closed: open a new one with Lab.open()")

@@ -54,6 +54,9 @@ def policy_playground(
     for real" lays its own requests over them, timed on the server's clock. What `policy` has beside
     the sliders, its non-retryable types, holds too.
 
+    Errors: ValueError for what is no policy, no probability or no duration; TypeError for what is
+    no Lab; LabClosedError.
+
     >>> widgets.policy_playground(lab)                                         # doctest: +SKIP
     """
     # Refused here: a panel that has nothing to show would be half made.
