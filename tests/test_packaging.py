@@ -182,7 +182,9 @@ def workspace(folder: Path) -> Path:
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "PYTHON")}
+    env = {
+        k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "PYTHON", "ARGS")
+    }
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 

@@ -40,10 +40,10 @@ def plan(latency: float = 0.0, **options: Any) -> FaultPlan:
 # A second and more lies between what must come first and what must not: the server may be busy.
 CASES = {
     "the backoff would pass the deadline": Case(
-        RetrySettings(1.0),
+        RetrySettings(3.0),
         plan(fail_first=ALWAYS),
-        TimeoutSettings(10, schedule_to_close=2.9),
-        (2, "TIMEOUT", 1.0),
+        TimeoutSettings(10, schedule_to_close=8.5),
+        (2, "TIMEOUT", 3.0),
     ),
     "the attempt runs into the deadline": Case(
         RetrySettings(0.2),
