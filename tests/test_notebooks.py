@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ import pytest
 from projectai_lab import histories, notebooks, tables
 from projectai_lab.devserver import DevServer
 from projectai_lab.errors import NotebookError
+from projectai_lab.notebooks import NotebookRun
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SMALL: dict[str, dict[str, Any]] = {
+    "01_quickstart": {"failures": 2},
     "03_retry_and_latency": {"replicates": 2},
     "04_history_at_scale": {"runs": 12, "executions": 300},
     "05_compare_and_mine": {"runs": 24},
@@ -31,22 +35,35 @@ def parameters(notebook: Path, tmp_path: Path) -> dict[str, Any]:
     return {"output_dir": str(tmp_path), **SMALL.get(notebook.stem, {})}
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], NotebookRun]:
+    """Return what runs a notebook, once for all tests, and leaves its files beside its output."""
+
+    @functools.cache
+    def run(name: str) -> NotebookRun:
+        notebook, folder = FOLDER / f"{name}.ipynb", tmp_path_factory.mktemp(name)
+        return notebooks.run(
+            notebook, parameters=parameters(notebook, folder), output=folder / notebook.name
+        )
+
+    return run
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: str(path.stem))
-def test_notebook_runs_and_leaves_a_report(notebook: Path, tmp_path: Path) -> None:
-    done = notebooks.run(
-        notebook, parameters=parameters(notebook, tmp_path), output=tmp_path / notebook.name
-    )
+def test_notebook_runs_and_leaves_a_report(
+    notebook: Path, ran: Callable[[str], NotebookRun]
+) -> None:
+    done = ran(notebook.stem)
     assert done.html
     page = done.html.read_text()
     assert "data:image/png" in page, "a notebook without a picture"
     assert "Traceback (most recent call last)" not in page
 
 
-def test_the_console_shows_the_same_facts_on_its_page_as_live(tmp_path: Path) -> None:
-    notebook = FOLDER / "90_console.ipynb"
-    done = notebooks.run(
-        notebook, parameters=parameters(notebook, tmp_path), output=tmp_path / notebook.name
-    )
+def test_the_console_shows_the_same_facts_on_its_page_as_live(
+    ran: Callable[[str], NotebookRun],
+) -> None:
+    done = ran("90_console")
     assert done.html
     page = done.html.read_text()
     # Form, monitor and explorer tell of the one run; the injected failure is an attempt.
@@ -54,16 +71,16 @@ def test_the_console_shows_the_same_facts_on_its_page_as_live(tmp_path: Path) ->
     assert page.count("COMPLETED</span>") >= 3
     assert "simulate_ai_call" in page
     assert "planned schedule" in page
-    widgets = nbformat.read(tmp_path / notebook.name, 4).metadata["widgets"]
+    widgets = nbformat.read(done.output, 4).metadata["widgets"]
     assert widgets["application/vnd.jupyter.widget-state+json"]["state"]
 
 
 @pytest.mark.parametrize("name", ["04_history_at_scale", "05_compare_and_mine"])
-def test_notebook_runs_again_beside_the_files_it_left(name: str, tmp_path: Path) -> None:
-    notebook = FOLDER / f"{name}.ipynb"
-    for _ in range(2):
-        wanted = parameters(notebook, tmp_path)
-        notebooks.run(notebook, parameters=wanted, output=tmp_path / notebook.name, html=False)
+def test_notebook_runs_again_beside_the_files_it_left(
+    name: str, ran: Callable[[str], NotebookRun]
+) -> None:
+    done = ran(name)
+    notebooks.run(done.notebook, parameters=done.parameters, output=done.output, html=False)
 
 
 @pytest.mark.parametrize("name", ["01_quickstart", "03_retry_and_latency"])
@@ -87,14 +104,12 @@ def test_notebook_does_not_stop_a_server_that_it_did_not_start(
     assert server is None or server.alive
 
 
-def test_quickstart_leaves_what_the_demo_prints(tmp_path: Path) -> None:
-    notebook = FOLDER / "01_quickstart.ipynb"
-    wanted = {"output_dir": str(tmp_path), "failures": 2}
-    notebooks.run(notebook, parameters=wanted, output=tmp_path / "done.ipynb", html=False)
-    summary = json.loads((tmp_path / "summary.json").read_text())
+def test_quickstart_leaves_what_the_demo_prints(ran: Callable[[str], NotebookRun]) -> None:
+    left = ran("01_quickstart").output.parent
+    summary = json.loads((left / "summary.json").read_text())
     assert summary["clock"] == "fast"
     assert all(Path(plot).stat().st_size > 10_000 for plot in summary["plots"])
-    attempts = tables.attempts(histories.load(tmp_path / "history.json"))
+    attempts = tables.attempts(histories.load(left / "history.json"))
     assert attempts["attempt"].max() == 3
 
 
@@ -128,11 +143,11 @@ def test_other_waits_than_those_of_the_baseline_turn_virtual_time_red(tmp_path: 
         )
 
 
-def test_attempts_of_the_third_notebook_come_back_from_parquet(tmp_path: Path) -> None:
-    notebook = FOLDER / "03_retry_and_latency.ipynb"
-    wanted = {"output_dir": str(tmp_path), "replicates": 1}
-    notebooks.run(notebook, parameters=wanted, output=tmp_path / "done.ipynb", html=False)
-    attempts = pd.read_parquet(tmp_path / "attempts.parquet")
+def test_attempts_of_the_third_notebook_come_back_from_parquet(
+    ran: Callable[[str], NotebookRun],
+) -> None:
+    done = ran("03_retry_and_latency")
+    attempts = pd.read_parquet(done.output.parent / "attempts.parquet")
     assert {"steady", "doubling", "capped"} == set(attempts["policy"])
 
 
