@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
-from scipy.stats import binomtest
+import scipy
 
 Values = npt.NDArray[np.float64]
 
@@ -19,7 +18,7 @@ def share_interval(count: int, n: int, confidence: float) -> tuple[float, float]
     """
     if not n:
         return math.nan, math.nan
-    found = binomtest(count, n).proportion_ci(confidence, method="exact")
+    found = scipy.stats.binomtest(count, n).proportion_ci(confidence, method="exact")
     return float(found.low), float(found.high)
 
 
@@ -39,5 +38,5 @@ def mean_interval(
     if np.ptp(values) < 1e-9:
         off = spare * share_interval(0, n, confidence)[1]
         return mean, mean - off, mean + off
-    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * spread / math.sqrt(n)
+    half = float(scipy.special.stdtrit(n - 1, (1 + confidence) / 2)) * spread / math.sqrt(n)
     return mean, mean - half, mean + half

@@ -325,6 +325,15 @@ def test_what_the_sandbox_and_a_lab_need_loads_nothing_heavy(name: str) -> None:
     assert set(HEAVY).isdisjoint(fresh(code))
 
 
+def test_the_parts_of_scipy_are_loaded_by_the_first_call_that_needs_them() -> None:
+    # They take a second. `import scipy` is cheap, and `scipy.stats` loads it when it is looked up.
+    packages = "compare, latency, load, plots, regression, report, retries, sweeps, tables"
+    code = (
+        f"import sys, json; from projectai_lab import {packages}\nprint(json.dumps([*sys.modules]))"
+    )
+    assert {"scipy.stats", "scipy.special"}.isdisjoint(fresh(code))
+
+
 def test_importing_every_module_prints_starts_and_sets_nothing() -> None:
     names = [
         ".".join(("projectai_lab", *file.relative_to(HOUSE).with_suffix("").parts))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import bootstrap
+import scipy
 
 from projectai_lab.latency._values import Values
 
@@ -25,7 +25,7 @@ def interval_of(
     statistic: Callable[..., Any], samples: tuple[Values, ...], how: Resampling
 ) -> tuple[float, float]:
     """Return the percentile bootstrap of a statistic that takes the samples and an axis."""
-    found = bootstrap(
+    found = scipy.stats.bootstrap(
         samples,
         statistic,
         method="percentile",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import f as f_law
+import scipy
 
 from projectai_lab._frames import ACTIVITIES, names, need
 from projectai_lab.errors import TableError
@@ -87,7 +87,7 @@ def _icc(parts: list[Values], confidence: float) -> tuple[float, float, float]:
     ratio = float(between) / (rest / (n - k))
     size = (n - float((sizes**2).sum()) / n) / (k - 1)
     tail = (1 + confidence) / 2
-    low = ratio / float(f_law.ppf(tail, k - 1, n - k))
-    high = ratio * float(f_law.ppf(tail, n - k, k - 1))
+    low = ratio / float(scipy.stats.f.ppf(tail, k - 1, n - k))
+    high = ratio * float(scipy.stats.f.ppf(tail, n - k, k - 1))
     icc, least, most = ((one - 1) / (one + size - 1) for one in (ratio, low, high))
     return icc, least, most

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.special import bdtr
+import scipy
 
 from projectai_lab._words import percentile
 from projectai_lab.latency._bootstrap import Resampling, quantile_interval
@@ -129,7 +129,8 @@ def _ranks(n: int, q: float, confidence: float) -> tuple[int, int]:
     # Twelve standard deviations hold all of B that a double can tell from 0 and 1.
     reach = 12 * math.sqrt(n * q * (1 - q)) + 12
     first = max(0, math.floor(n * q - reach))
-    below = bdtr(np.arange(first, min(n, math.ceil(n * q + reach)) + 1), n, q)  # P(B ≤ k)
+    counts = np.arange(first, min(n, math.ceil(n * q + reach)) + 1)
+    below = scipy.special.bdtr(counts, n, q)  # P(B ≤ k)
     lower = first + int(np.searchsorted(below, tail, side="right"))
     upper = first + int(np.searchsorted(below, 1 - tail, side="left")) + 1
     return lower, upper if upper <= n else 0

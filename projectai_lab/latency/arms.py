@@ -9,8 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import binomtest
+import scipy
 
 from projectai_lab.latency._bootstrap import Resampling, interval_of, quantile
 from projectai_lab.latency._percentiles import percentiles
@@ -69,7 +68,8 @@ def of_rates(sides: tuple[tuple[int, int], tuple[int, int]], how: Resampling) ->
     if not a[1] or not b[1]:
         return _rate(a), _rate(b), math.nan, math.nan, math.nan
     (low_a, high_a), (low_b, high_b) = (
-        binomtest(*side).proportion_ci(how.confidence, method="wilson") for side in (a, b)
+        scipy.stats.binomtest(*side).proportion_ci(how.confidence, method="wilson")
+        for side in (a, b)
     )
     before, after = _rate(a), _rate(b)
     return before, after, *of_estimates((before, low_a, high_a), (after, low_b, high_b))
@@ -101,7 +101,7 @@ def cliffs_delta(a: Values, b: Values, confidence: float) -> Estimate:
     if min(n, m) < 2:
         return delta, math.nan, math.nan
     if abs(delta) == 1:
-        share = binomtest(min(n, m), min(n, m)).proportion_ci(confidence).low
+        share = scipy.stats.binomtest(min(n, m), min(n, m)).proportion_ci(confidence).low
         ends = 2 * float(share) - 1, 1.0
         return (delta, *ends) if delta > 0 else (delta, -ends[1], -ends[0])
     ties = np.searchsorted(b, a, "right") - np.searchsorted(b, a, "left")
@@ -110,7 +110,7 @@ def cliffs_delta(a: Values, b: Values, confidence: float) -> Estimate:
     # Cliff bounds the unbiased estimate from below, where it may be negative.
     least = (1 - delta**2) / (n * m - 1)
     variance = max(float(squares) / (n * m * (n - 1) * (m - 1)), least)
-    z = float(ndtri((1 + confidence) / 2))
+    z = float(scipy.special.ndtri((1 + confidence) / 2))
     spread = z * math.sqrt(variance * ((1 - delta**2) ** 2 + z**2 * variance))
     middle, scale = delta - delta**3, 1 - delta**2 + z**2 * variance
     return delta, (middle - spread) / scale, (middle + spread) / scale

@@ -9,11 +9,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from scipy.special import kolmogi
 
 from projectai_lab._frames import clock_words, need, same_clock
 from projectai_lab.plots._latency import time_axis
@@ -114,7 +114,7 @@ def _residual(ax: Axes, both: list[Any]) -> None:
     x = np.unique(np.concatenate([_points(values) for values in both]))
     apart = _share(both[0], x) - _share(both[1], x)
     n, m = map(len, both)
-    chance = float(kolmogi(0.05)) * math.sqrt((n + m) / (n * m))
+    chance = float(scipy.special.kolmogi(0.05)) * math.sqrt((n + m) / (n * m))
     ax.axhspan(-chance, chance, color=GREY, alpha=0.2, linewidth=0)
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.plot(x, apart, drawstyle="steps-post", **_REAL)

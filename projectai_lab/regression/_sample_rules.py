@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
 
 from projectai_lab.latency.arms import Resampling, of_quantiles
 from projectai_lab.regression._row_rules import slack, told
@@ -105,7 +105,7 @@ def distribution(column: str, *, alpha: float = 0.001) -> Rule:
         if not len(then) or not len(now) or _least_p(len(then), len(now)) >= alpha:
             yield _unjudged(name, column, sides, f"{counts}: too few for p < {alpha:g}")
             return
-        found = ks_2samp(then, now)
+        found = scipy.stats.ks_2samp(then, now)
         seen = f"p = {found.pvalue:.3g}, D = {found.statistic:.3g} ({counts})"
         ok = bool(found.pvalue >= alpha)
         yield Finding(name, column, f"p >= {alpha:g}", seen, ok, "", sides.ids())
@@ -123,7 +123,7 @@ def _unjudged(rule: str, column: str, sides: Sides, why: str) -> Finding:
 
 def _least_p(then: int, now: int) -> float:
     """Return the p of two samples of these sizes that lie wholly apart."""
-    return float(ks_2samp(np.arange(then), then + np.arange(now)).pvalue)
+    return float(scipy.stats.ks_2samp(np.arange(then), then + np.arange(now)).pvalue)
 
 
 def _set(values: set[object]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
-from scipy.stats import norm, spearmanr
+import scipy
 
 from projectai_lab import retries
 from projectai_lab._words import duration, many, told
@@ -160,7 +160,7 @@ def ranks(study: Study, table: pd.DataFrame) -> list[str]:
             known = table[[name, measure]].dropna().astype("float64")
             if len(known) < _FEWEST_POINTS or known[measure].nunique() < 2:
                 continue
-            rho = float(spearmanr(known[name], known[measure]).statistic)
+            rho = float(scipy.stats.spearmanr(known[name], known[measure]).statistic)
             low, high = _interval(rho, len(known))
             found = "no relation shown" if low <= 0 <= high else ("rises" if rho > 0 else "falls")
             lines.append(
@@ -172,7 +172,7 @@ def ranks(study: Study, table: pd.DataFrame) -> list[str]:
 
 def _interval(rho: float, n: int) -> tuple[float, float]:
     middle = math.atanh(max(min(rho, 0.999999), -0.999999))
-    half = float(norm.ppf(0.975)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    half = float(scipy.stats.norm.ppf(0.975)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
     return math.tanh(middle - half), math.tanh(middle + half)
 
 

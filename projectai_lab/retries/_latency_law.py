@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from projectai_lab.errors import PolicyError
 from projectai_lab.models import Latency, seconds
@@ -57,9 +57,9 @@ def below(latency: Latency, limit: float) -> tuple[float, float]:
     if latency.law == "pareto":
         return _pareto_below(a, b, limit)
     z = (math.log(limit) - math.log(a)) / b if math.isfinite(limit) else math.inf
-    share = float(ndtr(z))
+    share = float(scipy.special.ndtr(z))
     whole = a * math.exp(b * b / 2)
-    return share, _safe(whole * float(ndtr(z - b)), share)
+    return share, _safe(whole * float(scipy.special.ndtr(z - b)), share)
 
 
 def _pareto_below(a: float, b: float, limit: float) -> tuple[float, float]:

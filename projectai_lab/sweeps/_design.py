@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from projectai_lab.errors import DesignError
 from projectai_lab.sweeps._values import column, plain, whole_number
@@ -76,15 +77,13 @@ def sample(
     >>> bool(design[path].between(0.05, 2.0).all())
     True
     """
-    from scipy.stats import qmc
-
     names = _names(parameters)
     n = whole_number("n", n, 1)
     seed = whole_number("seed", seed, 0)
     if unknown := [name for name in log if name not in names]:
         raise DesignError(f"log names {unknown[0]!r}, which is no parameter of the sample")
     laws = [_law(name, parameters[name], log=name in log) for name in names]
-    cube = qmc.LatinHypercube(d=len(names), rng=np.random.default_rng(seed)).random(n)
+    cube = scipy.stats.qmc.LatinHypercube(d=len(names), rng=np.random.default_rng(seed)).random(n)
     points = [tuple(law(u) for law, u in zip(laws, line, strict=True)) for line in cube.tolist()]
     more = f", log={list(log)!r}" if log else ""
     return _planned(names, points, replicates, seed, f"sample({dict(parameters)!r}, n={n}{more}")
