@@ -236,6 +236,22 @@ def test_a_run_whose_first_task_has_not_started_is_no_verdict_and_no_wait(tmp_pa
     assert row["message"].startswith("no Workflow Task has started")
 
 
+def test_each_of_many_runs_has_its_own_verdict(tmp_path: Path) -> None:
+    good = json.loads((HERE / "example_workflow" / "success.json").read_text())
+    parted, begun = (json.loads(json.dumps(good)) for _ in range(2))
+    parted["events"][4]["activityTaskScheduledEventAttributes"]["activityType"]["name"] = "renamed"
+    del begun["events"][2:]
+    started = good["events"][0]["workflowExecutionStartedEventAttributes"]
+    run_id = started["originalExecutionRunId"]
+    # One that parts is not to spoil those after it.
+    for n, history in enumerate([good, parted, good, begun, parted, good]):
+        text = json.dumps(history).replace(run_id, f"{run_id[:-1]}{n}")
+        (tmp_path / f"{n}.json").write_text(text)
+    found = regression.replay(tmp_path, [ExampleWorkflow])
+    assert found["ok"].tolist() == [True, False, True, pd.NA, False, True]
+    assert found["event_id"].tolist() == [pd.NA, 5, pd.NA, pd.NA, 5, pd.NA]
+
+
 def test_a_run_that_is_not_over_replays_as_far_as_it_came(tmp_path: Path) -> None:
     assert edited(tmp_path, lambda events: events.__delitem__(slice(12, None)))["ok"]
 
