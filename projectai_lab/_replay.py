@@ -21,10 +21,7 @@ _KINDS = {
 # The core wraps what happened into its own debug text.
 _INNER = re.compile(r'message: "((?:[^"\\]|\\.)*)"')
 _STARTED = EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
-_NOTHING = (
-    *(pd.NA, pd.NA, None),
-    "no Workflow Task has started: there is nothing to replay",
-)
+_NOTHING = (pd.NA, pd.NA, None, "no Workflow Task has started: there is nothing to replay")
 
 
 def replay(
@@ -51,12 +48,12 @@ def replay(
 
 async def _verdicts(replayer: Replayer, runs: Sequence[WorkflowHistory]) -> list[tuple[Any, ...]]:
     # The Replayer would wait for ever for the first Workflow Task of the others.
-    begun = {n: first for n, run in enumerate(runs) if (first := _first_task(run)) is not None}
-    failures = await _failures(replayer, [runs[n] for n in begun])
-    failed = dict(zip(begun, failures, strict=True))
+    firsts = [_first_task(run) for run in runs]
+    begun = [run for run, first in zip(runs, firsts, strict=True) if first]
+    failures = iter(await _failures(replayer, begun))
     return [
-        await _verdict(replayer, run, begun[n], failed[n]) if n in begun else _NOTHING
-        for n, run in enumerate(runs)
+        await _verdict(replayer, run, first, next(failures)) if first else _NOTHING
+        for run, first in zip(runs, firsts, strict=True)
     ]
 
 

@@ -81,5 +81,5 @@ def not_negative_s(name: str, value: Duration) -> float:
 def _in_seconds(name: str, value: Duration) -> float:
     try:
         return seconds(value)
-    except (TypeError, ValueError):
+    except ValueError:
         raise ValueError(f"{name} must be a timedelta or seconds; got {value!r}") from None

@@ -152,7 +152,7 @@ def check_open(lab: Any) -> None:
     """Raise TypeError for what is no Lab, LabClosedError for one that is closed."""
     if not isinstance(lab, Connection):
         raise TypeError(f"this needs an open Lab: lab = Lab.open(), then pass lab; got {lab!r}")
-    if lab and lab.loop.closed:
+    if lab.loop.closed:
         raise LabClosedError("the Lab is closed: open a new one with Lab.open()")
 
 
